@@ -1,0 +1,163 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What a host has: devices and the vGPU models they can be split into.
+
+Values only. A backend fills them in from the hypervisor; nothing here knows
+where they come from.
+"""
+
+import dataclasses
+import re
+
+from nova_accel import exception
+
+_ADDRESS = re.compile(
+    r'(?P<domain>[0-9a-f]{4,8}):(?P<bus>[0-9a-f]{2}):'
+    r'(?P<slot>[0-1][0-9a-f])\.(?P<function>[0-7])',
+    re.ASCII | re.IGNORECASE,
+)
+
+TYPE_PCI = 'type-PCI'
+TYPE_PF = 'type-PF'
+TYPE_VF = 'type-VF'
+
+# PCI base classes that are the host itself: bridges and system peripherals.
+# Handing one to a guest takes the host down.
+HOST_CLASSES = frozenset({'05', '06', '08'})
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class PciAddress:
+    """Where a PCI function sits today. An attribute, not an identity."""
+
+    domain: int
+    bus: int
+    slot: int
+    function: int
+
+    @classmethod
+    def parse(cls, text: str) -> 'PciAddress':
+        """Read ``0000:3b:00.0``.
+
+        :raises InvalidAddress: if the text is anything else.
+        """
+        match = _ADDRESS.fullmatch(text)
+        if match is None:
+            raise exception.InvalidAddress(value=text)
+        return cls(
+            **{key: int(part, 16) for key, part in match.groupdict().items()}
+        )
+
+    def __str__(self) -> str:
+        return (
+            f'{self.domain:04x}:{self.bus:02x}:{self.slot:02x}.{self.function}'
+        )
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class VgpuModel:
+    """One vGPU type as one card offers it.
+
+    :ivar type_id: the hypervisor's identifier, ``nvidia-233``.
+    :ivar name: the vendor's model name, ``GRID T4-8Q``; the type id where
+        the vendor gives none.
+    :ivar capacity: how many the *card* holds when it holds nothing else.
+        None when neither the hardware nor the hypervisor tells (the
+        whitelist's ``max_slots`` must then say).
+    :ivar framebuffer_mib: MiB of video memory each, None if unknown.
+    :ivar max_heads: displays each, None if unknown.
+    :ivar max_resolution: (width, height) in pixels, None if unknown.
+    """
+
+    type_id: str
+    name: str
+    capacity: int | None = None
+    framebuffer_mib: int | None = None
+    max_heads: int | None = None
+    max_resolution: tuple[int, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """One function that the hypervisor lists.
+
+    :ivar name: the hypervisor's own handle (``pci_0000_3b_00_0``), only
+        good for talking to it.
+    :ivar ids: stable ids of this device, best source first: serial, slot,
+        topological path, address. Never empty. ``sn:1322621070001``.
+    :ivar vendor_id: four lower-case hex digits, as are the three next.
+    :ivar class_id: six lower-case hex digits, ``030200``.
+    :ivar dev_type: ``type-PCI``, ``type-PF`` or ``type-VF``.
+    :ivar parent: address of the physical function, for a virtual function.
+    :ivar vf_index: position among the functions of its parent, from 0.
+    :ivar upstream: name of the parent in the hypervisor's device tree (a
+        bridge, usually); devices of one board share one.
+    :ivar models: vGPU types this very function can create; empty for a
+        function that is not a mediated-device parent. ``capacity`` here is
+        of this function.
+    :ivar mixed: True where the card is known to hold different models at
+        once; False means one model per card.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    address: PciAddress
+    vendor_id: str
+    product_id: str
+    class_id: str = ''
+    subsystem_vendor_id: str = ''
+    subsystem_product_id: str = ''
+    vendor_name: str = ''
+    product_name: str = ''
+    driver: str = ''
+    devname: str = ''
+    numa_node: int | None = None
+    slot: str = ''
+    serial: str = ''
+    path: str = ''
+    dev_type: str = TYPE_PCI
+    parent: PciAddress | None = None
+    vf_index: int | None = None
+    upstream: str = ''
+    iommu_group: int | None = None
+    models: tuple[VgpuModel, ...] = ()
+    mixed: bool = False
+
+    @property
+    def label(self) -> str:
+        """A name a person recognises, for logs and tables."""
+        what = ' '.join(
+            part for part in (self.vendor_name, self.product_name) if part
+        )
+        return what or f'{self.vendor_id}:{self.product_id}'
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Mdev:
+    """One mediated device that exists on the host right now."""
+
+    uuid: str
+    type_id: str
+    parent: str
+    """``Device.name`` of the function it was created on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HostView:
+    """What discovery saw, as one immutable value.
+
+    A backend returns the *same object* as long as nothing changed, so that
+    callers can compare by identity and do nothing.
+    """
+
+    devices: tuple[Device, ...] = ()
+    mdevs: tuple[Mdev, ...] = ()

@@ -1,0 +1,144 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""From (whitelist, devices, claims) to the whole desired provider tree.
+
+Two steps, both pure. ``offer`` depends on the whitelist and the hardware
+only and is computed when one of them changes. ``desired`` adds what servers
+hold and what is out of service, and is what gets written to Placement.
+"""
+
+import collections.abc
+import dataclasses
+
+from nova_accel.core import device
+from nova_accel.core import naming
+from nova_accel.core import whitelist
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """The compute node: name and uuid of the root provider."""
+
+    name: str
+    uuid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """The smallest thing one can claim, and the function that serves it.
+
+    :ivar id: what ``instance.resources`` carries.
+    :ivar function: the device to attach: the whole device, the virtual
+        function, or the parent to create the mediated device on.
+    """
+
+    id: naming.UnitId
+    function: device.Device
+
+
+@dataclasses.dataclass(frozen=True)
+class Stock:
+    """What one resource class of one pool consists of.
+
+    :ivar model: the vGPU model, None for whole devices and functions.
+    :ivar units: all units, in slot order; ``len`` is the total.
+    """
+
+    resource_class: str
+    units: tuple[Unit, ...]
+    model: device.VgpuModel | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """What becomes one provider: a card, or identical whole devices.
+
+    :ivar stable_id: identity of the provider.
+    :ivar exclusive: True where units of one class keep units of the others
+        from being used (one model per card).
+    :ivar blocks: amounts that are placed aligned, largest first, ending
+        in 1. ``(12, 4, 1)``.
+    """
+
+    stable_id: str
+    rule: whitelist.Rule
+    stocks: tuple[Stock, ...]
+    traits: frozenset[str]
+    numa_node: int | None = None
+    exclusive: bool = True
+    blocks: tuple[int, ...] = (1,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Withheld:
+    """A device that the whitelist names and that is not offered, and why."""
+
+    device: device.Device
+    rules: tuple[whitelist.Rule, ...]
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Offer:
+    """What this host would offer if nobody held anything.
+
+    :ivar idle_rules: rules that match no device here.
+    :ivar unlisted: devices no rule names.
+    """
+
+    pools: tuple[Pool, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    unlisted: tuple[device.Device, ...] = ()
+    idle_rules: tuple[whitelist.Rule, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Claim:
+    """One unit that a server or a migration of this host holds."""
+
+    provider: str
+    resource_class: str
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Inventory:
+    """One inventory record as Placement knows it; step_size and
+    allocation_ratio are always 1."""
+
+    total: int
+    reserved: int
+    max_unit: int
+
+
+@dataclasses.dataclass(frozen=True)
+class KnownProvider:
+    """A provider of ours as Placement has it now: our only memory."""
+
+    stable_id: str
+    inventories: collections.abc.Mapping[str, Inventory]
+    traits: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Provider:
+    """A provider as it should be.
+
+    :ivar units: resource class -> every unit id that exists or is held.
+    """
+
+    uuid: str
+    name: str
+    stable_id: str
+    inventories: collections.abc.Mapping[str, Inventory]
+    traits: frozenset[str]
+    units: collections.abc.Mapping[str, frozenset[str]]

@@ -1,0 +1,190 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Names in both directions: providers, units, mediated devices, classes.
+
+A provider name is never parsed for meaning. It is only *verified*: the name
+of one of ours ends in the stable id from which its uuid was computed.
+"""
+
+import dataclasses
+import hashlib
+import urllib.parse
+import uuid
+
+import os_resource_classes
+import os_traits
+
+MANAGED = 'CUSTOM_ACCEL_MANAGED'
+MISSING = 'CUSTOM_ACCEL_MISSING'
+
+# Placement refuses longer provider names and longer traits.
+_MAX_NAME = 200
+_MAX_SYMBOL = 255
+
+
+def provider_uuid(node_uuid: str, stable_id: str) -> str:
+    """Uuid of a provider: a pure function of where and what it is."""
+    return str(uuid.uuid5(uuid.UUID(node_uuid), stable_id))
+
+
+def provider_name(node_name: str, stable_id: str) -> str:
+    """Name of a provider, at most 200 characters."""
+    return f'{_prefix(node_name)}{stable_id}'
+
+
+def _prefix(node_name: str) -> str:
+    # A node name may itself be 255 characters long.
+    return f'{_shorten(node_name, _MAX_NAME // 2)}_accel_'
+
+
+def fit(node_name: str, stable_id: str) -> str:
+    """Return the stable id, hashed if its provider's name got too long."""
+    return _shorten(stable_id, _MAX_NAME - len(_prefix(node_name)))
+
+
+def _shorten(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return f'{text[: length - len(digest) - 1]}~{digest}'
+
+
+def stable_id_of(
+    node_name: str, node_uuid: str, name: str, rp_uuid: str
+) -> str | None:
+    """Return the stable id of a provider of ours, None for anyone else's.
+
+    >>> stable_id_of('host1', NODE, 'host1_accel_sn:42', RP)  # doctest: +SKIP
+    'sn:42'
+    """
+    prefix = _prefix(node_name)
+    if not name.startswith(prefix):
+        return None
+    stable_id = name[len(prefix) :]
+    if provider_uuid(node_uuid, stable_id) != rp_uuid:
+        return None
+    return stable_id
+
+
+def short_id(stable_id: str) -> str:
+    """Eight upper-case hex digits that stand for an id inside a trait."""
+    return hashlib.sha256(stable_id.encode()).hexdigest()[:8].upper()
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class UnitId:
+    """Identifier of the smallest thing one can claim.
+
+    It says all that is needed to attach it again, also when the whitelist
+    no longer lists the device. Written into ``instance.resources`` as
+    ``<device>`` (whole device), ``<device>/vf/<index>`` (virtual function)
+    or ``<device>/<vGPU type>/<slot>`` (vGPU).
+
+    :ivar device: stable id of the card.
+    :ivar part: '' for the whole device, 'vf', or the vGPU type id.
+    :ivar slot: position inside the card, 0 for a whole device.
+    """
+
+    device: str
+    part: str = ''
+    slot: int = 0
+
+    VF = 'vf'
+
+    def __str__(self) -> str:
+        device = _quote(self.device)
+        if not self.part:
+            return device
+        return f'{device}/{_quote(self.part)}/{self.slot}'
+
+    @classmethod
+    def parse(cls, text: str) -> 'UnitId':
+        """Read what ``str()`` wrote.
+
+        :raises ValueError: for any other text.
+        """
+        pieces = text.split('/')
+        if len(pieces) == 1 and text:
+            return cls(urllib.parse.unquote(text))
+        if len(pieces) == 3 and all(pieces) and pieces[2].isdecimal():
+            device, part = map(urllib.parse.unquote, pieces[:2])
+            return cls(device, part, int(pieces[2]))
+        raise ValueError(f'{text!r} is not the identifier of a unit')
+
+    @property
+    def is_vgpu(self) -> bool:
+        return self.part not in ('', self.VF)
+
+
+def _quote(text: str) -> str:
+    return urllib.parse.quote(text, safe=':.-_~ ')
+
+
+def mdev_uuid(rp_uuid: str, unit: str) -> str:
+    """Uuid of the mediated device that serves a unit: always the same one."""
+    return str(uuid.uuid5(uuid.UUID(rp_uuid), unit))
+
+
+def custom(*parts: str) -> str:
+    """Join into a symbol that Placement accepts as class or trait.
+
+    >>> custom('VGPU', 'GRID T4-8Q')
+    'CUSTOM_VGPU_GRID_T4_8Q'
+    """
+    return _shorten_symbol(os_resource_classes.normalize_name('_'.join(parts)))
+
+
+def _shorten_symbol(text: str) -> str:
+    if len(text) <= _MAX_SYMBOL:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16].upper()
+    return f'{text[: _MAX_SYMBOL - 17]}_{digest}'
+
+
+def vgpu_class(model_name: str) -> str:
+    """Resource class of one model where a rule offers several."""
+    return custom('VGPU', model_name)
+
+
+def pci_class(vendor_id: str, product_id: str) -> str:
+    """Resource class of a whole device, as nova's PCI in placement names it."""
+    return custom('PCI', vendor_id, product_id)
+
+
+def vendor_trait(vendor_id: str) -> str:
+    return custom('ACCEL_VENDOR', vendor_id)
+
+
+def product_trait(vendor_id: str, product_id: str) -> str:
+    return custom('ACCEL_PRODUCT', vendor_id, product_id)
+
+
+def model_trait(model_name: str) -> str:
+    """Trait by which an image or a flavor asks for a vGPU model."""
+    return custom('ACCEL_MODEL', model_name)
+
+
+def missing_trait(stable_id: str) -> str:
+    """Trait that remembers a device a pool has lost."""
+    return f'{MISSING}_{short_id(stable_id)}'
+
+
+def heads_trait(heads: int) -> str | None:
+    """Standard trait for a number of displays, None where there is none."""
+    trait = f'HW_GPU_MAX_DISPLAY_HEADS_{heads}'
+    return trait if hasattr(os_traits, trait) else None
+
+
+def resolution_trait(width: int, height: int) -> str | None:
+    """Standard trait for a resolution, None where there is none."""
+    trait = f'HW_GPU_RESOLUTION_W{width}H{height}'
+    return trait if hasattr(os_traits, trait) else None

@@ -70,9 +70,10 @@ class VgpuModel:
     :ivar type_id: the hypervisor's identifier, ``nvidia-233``.
     :ivar name: the vendor's model name, ``GRID T4-8Q``; the type id where
         the vendor gives none.
-    :ivar capacity: how many the *card* holds when it holds nothing else.
-        None when neither the hardware nor the hypervisor tells (the
-        whitelist's ``max_slots`` must then say).
+    :ivar capacity: how many the whole *card* holds when it holds nothing
+        else, also where each virtual function creates one. None when
+        neither the hardware nor the hypervisor tells: then the number of
+        virtual functions or the whitelist's ``max_slots`` says.
     :ivar framebuffer_mib: MiB of video memory each, None if unknown.
     :ivar max_heads: displays each, None if unknown.
     :ivar max_resolution: (width, height) in pixels, None if unknown.
@@ -102,8 +103,7 @@ class Device:
     :ivar upstream: name of the parent in the hypervisor's device tree (a
         bridge, usually); devices of one board share one.
     :ivar models: vGPU types this very function can create; empty for a
-        function that is not a mediated-device parent. ``capacity`` here is
-        of this function.
+        function that is not a mediated-device parent.
     :ivar mixed: True where the card is known to hold different models at
         once; False means one model per card.
     """

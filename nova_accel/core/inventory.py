@@ -134,6 +134,9 @@ class Provider:
     """A provider as it should be.
 
     :ivar units: resource class -> every unit id that exists or is held.
+    :ivar retired: nothing of it is offered or held any more: delete it once
+        Placement has no allocation left on it, else keep it as it stands
+        here (everything reserved).
     """
 
     uuid: str
@@ -142,3 +145,4 @@ class Provider:
     inventories: collections.abc.Mapping[str, Inventory]
     traits: frozenset[str]
     units: collections.abc.Mapping[str, frozenset[str]]
+    retired: bool = False

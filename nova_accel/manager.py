@@ -1,0 +1,465 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The one place that orchestrates: refresh, claim, attach, release.
+
+It owns no truth. What may be offered is the whitelist's word, what is there
+the backend's, what is held the ResourceTracker's. It joins the three and
+keeps only what nova would forget: picks that are not saved yet.
+
+``claim``, ``unclaim``, ``settle`` and ``providers`` are called under nova's
+compute resource semaphore; everything else may run in any thread and reads
+one immutable snapshot.
+"""
+
+import collections
+import collections.abc
+import contextlib
+import dataclasses
+import functools
+import logging
+import threading
+
+from nova_accel.backends import base
+from nova_accel.core import device
+from nova_accel.core import inventory
+from nova_accel.core import ledger
+from nova_accel.core import naming
+from nova_accel.core import packing
+from nova_accel.core import request
+from nova_accel.core import topology
+from nova_accel.core import whitelist
+from nova_accel import exception
+from nova_accel.objects import vgpu_capabilities
+
+LOG = logging.getLogger(__name__)
+
+Claims = collections.abc.Iterable[inventory.Claim]
+Known = collections.abc.Mapping[str, inventory.KnownProvider]
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """One consistent view of rules and hardware, with its indexes."""
+
+    node: inventory.Node
+    rules: whitelist.Whitelist
+    view: device.HostView
+    known_ids: frozenset[str]
+    offer: inventory.Offer
+
+    @functools.cached_property
+    def pools(self) -> dict[str, inventory.Pool]:
+        """Pools by the uuid of their provider."""
+        return {
+            naming.provider_uuid(self.node.uuid, pool.stable_id): pool
+            for pool in self.offer.pools
+        }
+
+    @functools.cached_property
+    def units(
+        self,
+    ) -> dict[inventory.Claim, tuple[inventory.Pool, inventory.Unit]]:
+        """Every unit on offer, by the claim that would hold it."""
+        return {
+            inventory.Claim(rp, stock.resource_class, str(unit.id)): (
+                pool,
+                unit,
+            )
+            for rp, pool in self.pools.items()
+            for stock in pool.stocks
+            for unit in stock.units
+        }
+
+    @functools.cached_property
+    def by_mdev(self) -> dict[str, inventory.Claim]:
+        """The unit that each possible mediated device of ours serves."""
+        return {
+            naming.mdev_uuid(claim.provider, claim.unit): claim
+            for claim, (_pool, unit) in self.units.items()
+            if unit.id.is_vgpu
+        }
+
+    @functools.cached_property
+    def out_of_service(self) -> frozenset[inventory.Claim]:
+        """Units whose place somebody else's mediated device takes."""
+        foreign = [m for m in self.view.mdevs if m.uuid not in self.by_mdev]
+        return inventory.occupied(self.node, self.offer, foreign)
+
+    @functools.cached_property
+    def by_id(self) -> dict[str, device.Device]:
+        """Devices by every id that names exactly one of them."""
+        count = collections.Counter(
+            each for dev in self.view.devices for each in set(dev.ids)
+        )
+        return {
+            each: dev
+            for dev in self.view.devices
+            for each in dev.ids
+            if count[each] == 1
+        }
+
+    @functools.cached_property
+    def cards(self) -> dict[device.PciAddress, topology.Card]:
+        return {
+            card.device.address: card
+            for card in topology.cards(self.view.devices)
+        }
+
+
+class Manager:
+    """All accelerators of one compute node.
+
+    :param backend: the hypervisor's devices.
+    """
+
+    def __init__(self, backend: base.Backend) -> None:
+        self._backend = backend
+        self._snapshot: Snapshot | None = None
+        self._ledger = ledger.Ledger()
+        self._known: Known = {}
+        # What servers hold, and the part of it Placement has been told of.
+        self._held: frozenset[inventory.Claim] = frozenset()
+        self._announced: frozenset[inventory.Claim] = frozenset()
+        self._settled = False
+        self._owned: frozenset[str] = frozenset()
+        self._said: frozenset[object] = frozenset()
+        self._locks: collections.defaultdict[str, threading.Lock] = (
+            collections.defaultdict(threading.Lock)
+        )
+
+    # Discovery
+
+    def start(self, node: inventory.Node, rules: whitelist.Whitelist) -> None:
+        """Look at the hardware for the first time."""
+        self._look(node, rules, full=True)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        if self._snapshot is None:
+            raise exception.NotStarted()
+        return self._snapshot
+
+    @property
+    def idle(self) -> bool:
+        """True where no rule and no claim makes us differ from stock."""
+        return not (self.snapshot.rules.rules or self._held or self._known)
+
+    def refresh(self) -> None:
+        """Notice what changed on the host. Cheap when nothing did."""
+        if self.idle:
+            return
+        self._look(self.snapshot.node, self.snapshot.rules)
+        self._collect()
+
+    def _look(
+        self,
+        node: inventory.Node,
+        rules: whitelist.Whitelist,
+        full: bool = False,
+    ) -> None:
+        view = device.HostView()
+        if rules.rules or self._held:
+            view = self._backend.discover(full=full)
+        self._take(node, rules, view)
+
+    def _take(
+        self,
+        node: inventory.Node,
+        rules: whitelist.Whitelist,
+        view: device.HostView,
+    ) -> None:
+        """Make a new snapshot, unless nothing it depends on changed."""
+        ids = self._known_ids()
+        old = self._snapshot
+        if old is None or (old.node, old.rules, old.known_ids) != (
+            node,
+            rules,
+            ids,
+        ):
+            offer = inventory.offer(node, rules, view.devices, ids)
+        elif old.view is view:
+            return
+        elif old.view.devices == view.devices:
+            offer = old.offer
+        else:
+            offer = inventory.offer(node, rules, view.devices, ids)
+        self._snapshot = Snapshot(node, rules, view, ids, offer)
+        self._own()
+        self._say(offer)
+
+    def _known_ids(self) -> frozenset[str]:
+        """Stable ids already in use; they are never changed again."""
+        return frozenset(
+            [known.stable_id for known in self._known.values()]
+            + [naming.UnitId.parse(c.unit).device for c in self._held]
+        )
+
+    def _own(self) -> None:
+        self._owned = frozenset(
+            [*self.snapshot.pools, *self._known]
+            + [claim.provider for claim in self._held]
+        )
+
+    def _say(self, offer: inventory.Offer) -> None:
+        """Log why a device is withheld, once per reason."""
+        said = frozenset(
+            (withheld.device.ids, withheld.reason)
+            for withheld in offer.withheld
+        )
+        for withheld in offer.withheld:
+            if (withheld.device.ids, withheld.reason) not in self._said:
+                LOG.warning(
+                    'Device %s (%s) is not offered: %s',
+                    withheld.device.address,
+                    withheld.device.label,
+                    withheld.reason,
+                )
+        self._said = said
+
+    # Claims
+
+    def owns(self, provider: str) -> bool:
+        """Tell whether a provider is one of ours."""
+        return provider in self._owned
+
+    def holds(self, claim: inventory.Claim) -> bool:
+        return claim in self._held
+
+    def claim(self, wants: request.Wants) -> tuple[inventory.Claim, ...]:
+        """Choose units for one server, all or none.
+
+        :raises NotEnoughUnits: this node cannot give them, whatever
+            Placement believed.
+        """
+        picks: list[inventory.Claim] = []
+        for provider, classes in sorted(wants.items()):
+            for resource_class, amount in sorted(classes.items()):
+                picks += self._choose(
+                    provider, resource_class, amount, self._held.union(picks)
+                )
+        self._ledger.add(picks)
+        self._held = self._held.union(picks)
+        return tuple(picks)
+
+    def _choose(
+        self,
+        provider: str,
+        resource_class: str,
+        amount: int,
+        held: frozenset[inventory.Claim],
+    ) -> list[inventory.Claim]:
+        pool = self.snapshot.pools.get(provider)
+        here = frozenset(c for c in held if c.provider == provider)
+        try:
+            if pool is None:
+                raise exception.NoFit(reason='it is not offered here any more')
+            units = packing.choose(
+                pool,
+                resource_class,
+                here
+                | {
+                    c
+                    for c in self.snapshot.out_of_service
+                    if c.provider == provider
+                },
+                amount,
+            )
+        except exception.NoFit as e:
+            raise exception.NotEnoughUnits(
+                provider=provider,
+                resource_class=resource_class,
+                amount=amount,
+                reason=e.kwargs['reason'],
+            )
+        return [
+            inventory.Claim(provider, resource_class, str(unit.id))
+            for unit in units
+        ]
+
+    def unclaim(self, claims: Claims) -> None:
+        """Forget claims that were released or never came to be."""
+        claims = frozenset(claims)
+        self._ledger.release(claims)
+        self._held -= claims
+        self._announced = self._held
+        self._own()
+
+    def settle(
+        self, persisted: frozenset[inventory.Claim]
+    ) -> frozenset[inventory.Claim]:
+        """Take over what the database says is held.
+
+        :returns: the picks that are not saved yet: nova has just forgotten
+            them and must be told again.
+        """
+        self._ledger.settle(persisted)
+        unsaved = self._ledger.held()
+        self._held = self._announced = persisted | unsaved
+        self._settled = True
+        self._own()
+        return unsaved
+
+    @property
+    def unannounced(self) -> bool:
+        """True when a claim changed an inventory Placement does not know."""
+        if self._held == self._announced:
+            return False
+        mixed = {
+            c.provider
+            for c in self._held ^ self._announced
+            if (pool := self.snapshot.pools.get(c.provider))
+            and pool.exclusive
+            and len(pool.stocks) > 1
+        }
+        return bool(mixed)
+
+    def announce(self) -> None:
+        """Let the next update tell Placement of every claim."""
+        self._announced = self._held
+
+    # Placement
+
+    def providers(
+        self, node: inventory.Node, known: Known
+    ) -> tuple[inventory.Provider, ...]:
+        """Return the desired providers of this node.
+
+        :param known: those of ours that Placement has now.
+        """
+        if known != self._known:
+            self._known = known
+        self._take(node, self.snapshot.rules, self.snapshot.view)
+        snapshot = self.snapshot
+        return inventory.desired(
+            node,
+            snapshot.rules,
+            snapshot.view.devices,
+            snapshot.offer,
+            self._announced,
+            known,
+            snapshot.out_of_service,
+        )
+
+    def capabilities(self) -> vgpu_capabilities.VGPUCapabilities:
+        """What the vGPU cards here can do, and how much of it is free."""
+        return vgpu_capabilities.from_offer(
+            self.snapshot.node, self.snapshot.offer, self._held
+        )
+
+    # Devices
+
+    def attach(self, server: str, claims: Claims) -> list[object]:
+        """Make a server's devices ready and return their guest config.
+
+        Idempotent: a mediated device that a reboot lost is made again under
+        the same uuid.
+
+        :raises DeviceUnavailable: one cannot be had; none is left behind.
+        """
+        assignments = [
+            self._resolve(server, claim) for claim in sorted(claims)
+        ]
+        with contextlib.ExitStack() as undo:
+            for claim, assignment in zip(sorted(claims), assignments):
+                undo.callback(self._release, claim, assignment)
+                with self._locks[claim.provider]:
+                    self._backend.prepare(assignment)
+            rendered = [self._backend.render(each) for each in assignments]
+            undo.pop_all()
+        return rendered
+
+    def detach(self, server: str, claims: Claims) -> None:
+        """Undo ``attach``. What is still in use stays, and is collected
+        once it is free."""
+        for claim in sorted(claims):
+            try:
+                self._release(claim, self._resolve(server, claim))
+            except exception.DeviceUnavailable as e:
+                LOG.warning('%s', e)
+
+    def is_ours(self, mdev_uuid: str) -> bool:
+        """Tell whether a mediated device is one that we make."""
+        return mdev_uuid in self.snapshot.by_mdev
+
+    def _release(
+        self, claim: inventory.Claim, assignment: base.Assignment
+    ) -> None:
+        try:
+            with self._locks[claim.provider]:
+                self._backend.release(assignment)
+        except exception.DeviceUnavailable as e:
+            LOG.warning('%s', e)
+
+    def _collect(self) -> None:
+        """Destroy mediated devices of ours that no server holds."""
+        if not self._settled:
+            return
+        snapshot = self.snapshot
+        for mdev in snapshot.view.mdevs:
+            claim = snapshot.by_mdev.get(mdev.uuid)
+            if claim is None or claim in self._held:
+                continue
+            with self._locks[claim.provider]:
+                # A claim made meanwhile prepares under the same lock.
+                if claim in self._held:
+                    continue
+                LOG.info(
+                    'Destroying mediated device %s: no server holds %s',
+                    mdev.uuid,
+                    claim.unit,
+                )
+                try:
+                    self._backend.release(self._resolve('-', claim))
+                except exception.DeviceUnavailable as e:
+                    LOG.warning('%s', e)
+
+    def _resolve(self, server: str, claim: inventory.Claim) -> base.Assignment:
+        """Find what serves a claim, listed in the whitelist or not."""
+        snapshot = self.snapshot
+        unit_id = naming.UnitId.parse(claim.unit)
+        if claim in snapshot.units:
+            pool, unit = snapshot.units[claim]
+            function, managed = unit.function, pool.rule.managed
+        else:
+            function, managed = self._find(server, unit_id), True
+        if not unit_id.is_vgpu:
+            return base.Assignment(
+                server, claim.unit, function, managed=managed
+            )
+        return base.Assignment(
+            server,
+            claim.unit,
+            function,
+            mdev_uuid=naming.mdev_uuid(claim.provider, claim.unit),
+            mdev_type=unit_id.part,
+        )
+
+    def _find(self, server: str, unit: naming.UnitId) -> device.Device:
+        snapshot = self.snapshot
+        dev = snapshot.by_id.get(unit.device)
+        if dev is None:
+            raise exception.DeviceUnavailable(
+                device=unit.device,
+                server=server,
+                reason='it is not in this host any more',
+            )
+        if not unit.part or dev.models:
+            return dev
+        card = snapshot.cards[dev.address]
+        for function in card.functions:
+            if function.vf_index == unit.slot:
+                return function
+        raise exception.DeviceUnavailable(
+            device=unit.device,
+            server=server,
+            reason=f'virtual function {unit.slot} does not exist',
+        )

@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The compute drivers: nova's own, with the mixin in front."""
+
+import collections.abc
+import typing as ty
+
+from nova import objects
+from nova.virt.libvirt import config as vconfig
+from nova.virt.libvirt import driver as libvirt_driver
+
+from nova_accel.backends import base
+from nova_accel.backends import libvirt as libvirt_backend
+from nova_accel.core import inventory
+from nova_accel.virt import mixin
+
+__all__ = ['LibvirtAccelDriver']
+
+Allocations = collections.abc.Mapping[str, ty.Any]
+
+
+class LibvirtAccelDriver(
+    mixin.AccelDriverMixin,
+    libvirt_driver.LibvirtDriver,  # type: ignore[misc]
+):
+    """``compute_driver = accel.LibvirtAccelDriver``"""
+
+    def accel_backend(self) -> base.Backend:
+        # Nova reconnects on its own: ask for the connection each time.
+        return libvirt_backend.LibvirtBackend(
+            lambda: self._host.get_connection()
+        )
+
+    def accel_node(self) -> inventory.Node:
+        return inventory.Node(
+            self._host.get_hostname(), self._host.get_node_uuid()
+        )
+
+    def _allocate_mdevs(self, allocations: Allocations | None) -> ty.Any:
+        # Stock would read the parent device out of our providers' names.
+        theirs = {
+            provider: allocation
+            for provider, allocation in (allocations or {}).items()
+            if not self.accel.owns(provider)
+        }
+        return super()._allocate_mdevs(theirs)
+
+    def _guest_add_pci_devices(
+        self, guest: vconfig.LibvirtConfigGuest, instance: objects.Instance
+    ) -> None:
+        super()._guest_add_pci_devices(guest, instance)
+        claims = self.accel_claims(instance)
+        for config in self.accel.attach(instance.uuid, claims):
+            guest.add_device(config)
+
+    def _guest_add_mdevs(
+        self,
+        guest: vconfig.LibvirtConfigGuest,
+        chosen_mdevs: collections.abc.Iterable[str],
+    ) -> None:
+        # Stock finds ours in the old domain and would add them again.
+        super()._guest_add_mdevs(
+            guest, [m for m in chosen_mdevs if not self.accel.is_ours(m)]
+        )

@@ -1,0 +1,191 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What any nova driver gains: rules, providers, claims and their release.
+
+Overrides only; each calls super and asks the manager. The signatures are
+nova's own, passed through as they come.
+"""
+
+import typing as ty
+
+import nova.conf
+from nova import context as nova_context
+from nova import objects
+from nova.virt import driver
+from oslo_log import log as logging
+
+from nova_accel.backends import base
+from nova_accel.conf import accel as accel_conf
+from nova_accel.conf import sources
+from nova_accel.core import inventory
+from nova_accel.core import whitelist
+from nova_accel import exception
+from nova_accel import manager
+from nova_accel.objects import publication
+from nova_accel.virt import tracker
+from nova_accel.virt import tree
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+
+class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
+    """Put in front of a nova driver class.
+
+    The hypervisor's driver says which backend it has and which node it is.
+    """
+
+    def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
+        super().__init__(*args, **kwargs)
+        accel_conf.register_opts(CONF)
+        self._units = tree.UnitsCache()
+        self.accel = manager.Manager(self.accel_backend())
+
+    def accel_backend(self) -> base.Backend:
+        raise NotImplementedError
+
+    def accel_node(self) -> inventory.Node:
+        raise NotImplementedError
+
+    def init_host(self, host: str) -> None:
+        # A wrong file stops the service before anything else is touched.
+        rules = _rules()
+        super().init_host(host)
+        self.accel.start(self.accel_node(), rules)
+        tracker.adopt(self.virtapi._compute.rt, self.accel)
+
+    def get_available_resource(self, nodename: str) -> dict[str, ty.Any]:
+        self.accel.refresh()
+        resources = super().get_available_resource(nodename)
+        if not self.accel.idle:
+            resources['stats'] = publication.into(
+                resources.get('stats') or {}, self.accel.capabilities()
+            )
+        return ty.cast(dict[str, ty.Any], resources)
+
+    def update_provider_tree(
+        self,
+        provider_tree: ty.Any,
+        nodename: str,
+        allocations: ty.Any = None,
+    ) -> None:
+        super().update_provider_tree(
+            provider_tree, nodename, allocations=allocations
+        )
+        node = tree.node(provider_tree, nodename)
+        known = tree.read(provider_tree, node)
+        providers = self.accel.providers(node, known)
+        gone = [p for p in providers if p.retired and self._unused(p)]
+        tree.write(
+            provider_tree,
+            node,
+            [p for p in providers if p not in gone],
+            self._units,
+        )
+        for provider in gone:
+            provider_tree.remove(provider.uuid)
+
+    def _unused(self, provider: inventory.Provider) -> bool:
+        """Ask Placement: deleting a provider in use fails every update."""
+        info = self.virtapi.reportclient.get_allocations_for_resource_provider(
+            nova_context.get_admin_context(), provider.uuid
+        )
+        return not info.allocations
+
+    # The life of a server
+
+    def spawn(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> None:
+        self._announce(context, instance)
+        try:
+            super().spawn(context, instance, *args, **kwargs)
+        except Exception:
+            self.accel.detach(instance.uuid, self.accel_claims(instance))
+            raise
+
+    def finish_migration(
+        self,
+        context: nova_context.RequestContext,
+        migration: objects.Migration,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> None:
+        self._announce(context, instance)
+        super().finish_migration(context, migration, instance, *args, **kwargs)
+
+    def cleanup(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        network_info: ty.Any,
+        block_device_info: ty.Any = None,
+        destroy_disks: bool = True,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> None:
+        super().cleanup(
+            context,
+            instance,
+            network_info,
+            block_device_info,
+            destroy_disks,
+            *args,
+            **kwargs,
+        )
+        # A hard reboot keeps the disks, and comes back for the devices.
+        if destroy_disks:
+            self.accel.detach(instance.uuid, self.accel_claims(instance))
+
+    def accel_claims(
+        self, instance: objects.Instance
+    ) -> frozenset[inventory.Claim]:
+        """Units of ours that a server holds, by nova's own record."""
+        resources = instance.resources if 'resources' in instance else None
+        return frozenset(
+            claim
+            for claim in tracker.claims_of(resources)
+            if self.accel.owns(claim.provider)
+        )
+
+    def _announce(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+    ) -> None:
+        """Tell Placement which models a claim has just excluded."""
+        if not self.accel.unannounced:
+            return
+        self.accel.announce()
+        try:
+            self.virtapi._compute.rt.publish(context.elevated(), instance.node)
+        except Exception:
+            # The claim stands. The next periodic update says the same.
+            LOG.warning(
+                'Placement could not be told which vGPU models the claim of '
+                'server %s excludes',
+                instance.uuid,
+                exc_info=True,
+            )
+
+
+def _rules() -> whitelist.Whitelist:
+    try:
+        return sources.load(CONF.accel.config, CONF.accel.config_dir)
+    except exception.InvalidWhitelist as e:
+        LOG.critical('nova-compute does not start: %s', e)
+        raise

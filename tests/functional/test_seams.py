@@ -1,0 +1,307 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Everything of nova that is private, or not promised, and that we lean on.
+
+A failure here means that nova changed under us. The message says which of
+our modules to look at; nothing else has to be searched.
+"""
+
+import ast
+import collections
+import inspect
+import textwrap
+import typing as ty
+
+from nova.compute import manager as compute_manager
+from nova.compute import provider_tree
+from nova.compute import resource_tracker
+from nova import objects
+from nova.scheduler.client import report
+from nova.scheduler import request_filter
+from nova import test
+from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import host as libvirt_host
+from nova.virt import virtapi
+
+RT = resource_tracker.ResourceTracker
+DRIVER = libvirt_driver.LibvirtDriver
+TREE = provider_tree.ProviderTree
+
+# (owner, method, leading parameters that we rely on, whole signature?,
+#  our module to look at when it changed)
+SIGNATURES = [
+    (RT, '_claim_resources', 'self allocations', True, 'virt/tracker.py'),
+    (
+        RT,
+        '_release_assigned_resources',
+        'self resources',
+        True,
+        'virt/tracker.py',
+    ),
+    (
+        RT,
+        '_add_assigned_resources',
+        'self resources',
+        True,
+        'virt/tracker.py',
+    ),
+    (
+        RT,
+        '_populate_assigned_resources',
+        'self context instance_by_uuid',
+        True,
+        'virt/tracker.py',
+    ),
+    (
+        RT,
+        '_update_to_placement',
+        'self context compute_node startup',
+        True,
+        'virt/tracker.py, publish',
+    ),
+    (
+        DRIVER,
+        '_allocate_mdevs',
+        'self allocations',
+        True,
+        'virt/drivers.py',
+    ),
+    (
+        DRIVER,
+        '_guest_add_mdevs',
+        'self guest chosen_mdevs',
+        True,
+        'virt/drivers.py',
+    ),
+    (
+        DRIVER,
+        '_guest_add_pci_devices',
+        'self guest instance',
+        True,
+        'virt/drivers.py',
+    ),
+    (DRIVER, 'init_host', 'self host', True, 'virt/mixin.py'),
+    (
+        DRIVER,
+        'get_available_resource',
+        'self nodename',
+        True,
+        'virt/mixin.py',
+    ),
+    (
+        DRIVER,
+        'update_provider_tree',
+        'self provider_tree nodename allocations',
+        True,
+        'virt/mixin.py',
+    ),
+    (DRIVER, 'spawn', 'self context instance', False, 'virt/mixin.py'),
+    (
+        DRIVER,
+        'finish_migration',
+        'self context migration instance',
+        False,
+        'virt/mixin.py',
+    ),
+    (
+        DRIVER,
+        'cleanup',
+        'self context instance network_info block_device_info destroy_disks',
+        False,
+        'virt/mixin.py',
+    ),
+    (libvirt_host.Host, 'get_connection', 'self', False, 'virt/drivers.py'),
+    (libvirt_host.Host, 'get_hostname', 'self', False, 'virt/drivers.py'),
+    (libvirt_host.Host, 'get_node_uuid', 'self', False, 'virt/drivers.py'),
+    (TREE, 'exists', 'self name_or_uuid', False, 'virt/tree.py'),
+    (TREE, 'data', 'self name_or_uuid', False, 'virt/tree.py'),
+    (TREE, 'new_child', 'self name parent uuid', False, 'virt/tree.py'),
+    (TREE, 'remove', 'self name_or_uuid', False, 'virt/mixin.py'),
+    (
+        TREE,
+        'get_provider_uuids',
+        'self name_or_uuid',
+        False,
+        'virt/tree.py',
+    ),
+    (
+        TREE,
+        'update_inventory',
+        'self name_or_uuid inventory',
+        False,
+        'virt/tree.py',
+    ),
+    (
+        TREE,
+        'update_traits',
+        'self name_or_uuid traits',
+        False,
+        'virt/tree.py',
+    ),
+    (
+        TREE,
+        'update_resources',
+        'self name_or_uuid resources',
+        False,
+        'virt/tree.py',
+    ),
+    (
+        report.SchedulerReportClient,
+        'get_allocations_for_resource_provider',
+        'self context rp_uuid',
+        True,
+        'virt/mixin.py',
+    ),
+]
+
+PUBLIC_CLAIMS = [
+    'instance_claim',
+    'rebuild_claim',
+    'resize_claim',
+    'live_migration_claim',
+]
+
+
+class SignatureTest(test.NoDBTestCase):
+    def test_signatures(self) -> None:
+        for owner, name, leading, whole, ours in SIGNATURES:
+            with self.subTest(f'{owner.__name__}.{name}'):
+                function = getattr(owner, name, None)
+                self.assertIsNotNone(
+                    function,
+                    f'nova removed {owner.__name__}.{name}: find what '
+                    f'replaced it and adapt nova_accel/{ours}',
+                )
+                found = list(
+                    inspect.signature(inspect.unwrap(function)).parameters
+                )
+                wanted = leading.split()
+                if not whole:
+                    found = found[: len(wanted)]
+                self.assertEqual(
+                    wanted,
+                    found,
+                    f'nova changed the parameters of {owner.__name__}.'
+                    f'{name}: adapt nova_accel/{ours}, then this table',
+                )
+
+    def test_virtapi_leads_to_the_tracker(self) -> None:
+        source = inspect.getsource(compute_manager.ComputeVirtAPI.__init__)
+        self.assertIn('self._compute = compute', source)
+        self.assertIn('self.reportclient', source)
+        self.assertTrue(
+            issubclass(compute_manager.ComputeVirtAPI, virtapi.VirtAPI)
+        )
+        source = inspect.getsource(compute_manager.ComputeManager.__init__)
+        self.assertIn('self.rt = resource_tracker.ResourceTracker(', source)
+
+    def test_the_tracker_keeps_what_we_read(self) -> None:
+        source = inspect.getsource(RT.__init__)
+        for name in ('assigned_resources', 'compute_nodes'):
+            self.assertIn(f'self.{name} = ', source)
+
+    def test_a_resource_is_what_we_build(self) -> None:
+        self.assertLessEqual(
+            {'provider_uuid', 'resource_class', 'identifier', 'metadata'},
+            set(objects.Resource.fields),
+        )
+
+    def test_request_filters_are_a_list(self) -> None:
+        self.assertIsInstance(
+            request_filter.ALL_REQUEST_FILTERS,
+            list,
+            'nova_accel/scheduler adds its request filter to this list',
+        )
+
+
+class LockTest(test.NoDBTestCase):
+    """The picks rely on nova holding its semaphore around every claim."""
+
+    def test_every_claim_holds_the_semaphore(self) -> None:
+        calls = _calls(RT)
+        claimers = _callers('_claim_resources', calls)
+        self.assertEqual(
+            set(PUBLIC_CLAIMS),
+            claimers,
+            'another public method of the ResourceTracker claims resources '
+            'now: wrap it in nova_accel/virt/tracker.py like the others',
+        )
+        for name in claimers:
+            self._assert_synchronized(name)
+
+    def test_every_release_holds_the_semaphore(self) -> None:
+        calls = _calls(RT)
+        for name in _callers('_release_assigned_resources', calls):
+            self._assert_synchronized(name)
+
+    def test_every_refill_holds_the_semaphore(self) -> None:
+        for name in _callers('_populate_assigned_resources', _calls(RT)):
+            self._assert_synchronized(name)
+
+    def _assert_synchronized(self, name: str) -> None:
+        tree = _tree(RT)
+        decorators = [
+            ast.unparse(decorator)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.name == name
+            for decorator in node.decorator_list
+        ]
+        self.assertIn(
+            'utils.synchronized(COMPUTE_RESOURCE_SEMAPHORE, fair=True)',
+            decorators,
+            f'ResourceTracker.{name} no longer holds the compute resource '
+            'semaphore while it changes claims: nova_accel/manager.py must '
+            'get a lock of its own',
+        )
+
+
+def _tree(cls: type) -> ast.AST:
+    return ast.parse(textwrap.dedent(inspect.getsource(cls)))
+
+
+def _calls(cls: type) -> dict[str, set[str]]:
+    """Which method of a class calls which, by name."""
+    calls: dict[str, set[str]] = collections.defaultdict(set)
+    for function in ast.walk(_tree(cls)):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and isinstance(
+                node.func, ast.Attribute
+            ):
+                calls[function.name].add(node.func.attr)
+    return calls
+
+
+def _callers(name: str, calls: ty.Mapping[str, set[str]]) -> set[str]:
+    """The synchronized methods through which a method is reached."""
+    found: set[str] = set()
+    todo = {name}
+    while todo:
+        target = todo.pop()
+        for caller, callees in calls.items():
+            if target not in callees:
+                continue
+            decorated = any(
+                isinstance(node, ast.FunctionDef)
+                and node.name == caller
+                and any(
+                    'synchronized' in ast.unparse(d)
+                    for d in node.decorator_list
+                )
+                for node in ast.walk(_tree(RT))
+            )
+            if decorated or not caller.startswith('_'):
+                found.add(caller)
+            else:
+                todo.add(caller)
+    return found

@@ -26,8 +26,9 @@ SOURCES = re.compile(r'--(?:extra-)?index-url|--find-links|--trusted-host')
 
 KNOWN_HOSTS = re.compile(
     r"""
-    (?:www\.apache|json-schema|docs\.openstack|specs\.openstack)\.org
-    | (?:.*\.)?libvirt\.org
+    (?:www\.apache|json-schema)\.org
+    | (?:.*\.)?(?:kernel|libvirt|opendev|openstack)\.org
+    | kubernetes\.io
     | localhost | 127\.\d+\.\d+\.\d+
     | (?:.*\.)?example(?:\.(?:com|net|org))?
     | .*[{$%].*

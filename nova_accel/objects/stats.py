@@ -1,0 +1,221 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""From the node to the scheduler, in the ``stats`` of the compute node record.
+
+The JSON of the object's primitive stands there under
+``accel_vgpu_capabilities``. It is a hint, as nova rewrites what the driver
+says in its periodic update only; what decides is the claim on the node.
+"""
+
+import collections
+import collections.abc
+import functools
+import typing as ty
+
+from oslo_log import log as logging
+from oslo_serialization import jsonutils
+from oslo_utils import versionutils
+from oslo_versionedobjects import base as ovo_base
+
+from nova_accel.objects import base
+from nova_accel.objects import vgpu_capabilities
+
+LOG = logging.getLogger(__name__)
+
+KEY = 'accel_vgpu_capabilities'
+
+# compute_nodes.stats is TEXT, 65,535 bytes on MySQL and MariaDB, and a value
+# that does not fit fails every claim of the host. Half of it is plenty.
+LIMIT = 32 * 1024
+# Nova's own counters, one for each project and each state among them: what
+# is kept free for them at least, and how much they may grow until we are
+# asked again.
+_RESERVE = 8 * 1024
+_GROWTH = 1024
+
+
+def budget(others: collections.abc.Mapping[str, object]) -> int:
+    """Return how many bytes of the stats column are ours.
+
+    :param others: what else stands there now.
+    """
+    return LIMIT - max(_RESERVE, len(jsonutils.dumps(others)) + _GROWTH) - 1
+
+
+def weight(text: str) -> int:
+    """Return how many bytes a value takes up once nova has escaped it."""
+    # Not ASCII is escaped too, so that characters are bytes.
+    return len(jsonutils.dumps({KEY: text}))
+
+
+def publish(
+    capabilities: vgpu_capabilities.VGPUCapabilities, room: int
+) -> str:
+    """Return the value for the node's stats.
+
+    As much as fits: everything; version 1.0, which has no cards; one total
+    for each resource class, the models left out; nothing.
+
+    :param room: bytes that it may take up in the column, from ``budget()``.
+    """
+    return _fit(capabilities, room)[1]
+
+
+def _fit(
+    capabilities: vgpu_capabilities.VGPUCapabilities, room: int
+) -> tuple[str, str]:
+    for left_out, form in _FORMS.items():
+        text = jsonutils.dumps(form(capabilities), separators=(',', ':'))
+        if weight(text) <= room:
+            return left_out, text
+    return 'everything', ''
+
+
+def _whole(
+    capabilities: vgpu_capabilities.VGPUCapabilities,
+) -> dict[str, ty.Any]:
+    return capabilities.obj_to_primitive()
+
+
+def _without_cards(
+    capabilities: vgpu_capabilities.VGPUCapabilities,
+) -> dict[str, ty.Any]:
+    return capabilities.obj_to_primitive(target_version='1.0')
+
+
+def _without_models(
+    capabilities: vgpu_capabilities.VGPUCapabilities,
+) -> dict[str, ty.Any]:
+    total: collections.Counter[str] = collections.Counter()
+    free: collections.Counter[str] = collections.Counter()
+    for model in capabilities.models:
+        total[model.resource_class] += model.total
+        free[model.resource_class] += model.free
+    sums = vgpu_capabilities.VGPUCapabilities(
+        models=[
+            vgpu_capabilities.VGPUModelCapability(
+                resource_class=rc, total=total[rc], free=free[rc]
+            )
+            for rc in total
+        ]
+    )
+    sums.obj_reset_changes(recursive=True)
+    return sums.obj_to_primitive(target_version='1.0')
+
+
+# What is left out -> how. The first that fits is published.
+_FORMS = {
+    '': _whole,
+    'cards': _without_cards,
+    'cards and models': _without_models,
+}
+
+
+class Publisher:
+    """Adds the capabilities to a driver's stats; warns when it must cut."""
+
+    def __init__(self) -> None:
+        self._left_out = ''
+
+    def add(
+        self,
+        stats: dict[str, ty.Any],
+        capabilities: vgpu_capabilities.VGPUCapabilities,
+        others: collections.abc.Mapping[str, object],
+    ) -> None:
+        """Put the value into ``stats``, cut to the room that is left.
+
+        :param others: the node's stats as the ResourceTracker has them.
+        """
+        rest = {k: v for k, v in {**others, **stats}.items() if k != KEY}
+        left_out, stats[KEY] = _fit(capabilities, budget(rest))
+        if left_out and left_out != self._left_out:
+            LOG.warning(
+                'The vGPU capabilities of this host are too long for the '
+                'stats of its compute node record and go without %s. The '
+                'scheduler then learns from the claim on the node, by '
+                'trying, which models a card cannot serve. Whitelist fewer '
+                'models to avoid it.',
+                left_out,
+            )
+        self._left_out = left_out
+
+
+def load(
+    stats: collections.abc.Mapping[str, ty.Any] | None,
+) -> vgpu_capabilities.VGPUCapabilities | None:
+    """Read a host's capabilities, written by whatever version of ours.
+
+    Never raises. The result is shared, do not change it.
+
+    :returns: None if there are none, or none that we understand.
+    """
+    text = (
+        stats.get(KEY) if isinstance(stats, collections.abc.Mapping) else None
+    )
+    if not isinstance(text, str) or not 0 < len(text) <= 2 * LIMIT:
+        return None
+    return _load(text)
+
+
+# The scheduler sees the same text again until something is claimed there.
+@functools.lru_cache(maxsize=1024)
+def _load(text: str) -> vgpu_capabilities.VGPUCapabilities | None:
+    try:
+        found = vgpu_capabilities.VGPUCapabilities.obj_from_primitive(
+            _understood(jsonutils.loads(text))
+        )
+        _check(found, vgpu_capabilities.VGPUCapabilities)
+        for model in found.models:
+            _check(model, vgpu_capabilities.VGPUModelCapability)
+        for card in found.cards:
+            _check(card, vgpu_capabilities.VGPUCardCapability)
+    except Exception as error:
+        # Whatever stands there, it must not stop scheduling.
+        LOG.debug('Ignoring the vGPU capabilities %.200s: %s', text, error)
+        return None
+    return found
+
+
+def _understood(node: ty.Any) -> ty.Any:
+    """Relabel objects of a newer minor version as the newest we know.
+
+    A minor version only adds fields, and those we do not know are skipped.
+    """
+    if isinstance(node, list):
+        return [_understood(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _understood(value) for key, value in node.items()}
+    name = node.get(base.AccelObject._obj_primitive_key('name'))
+    if name is None:
+        return node
+    classes = base.AccelObjectRegistry.obj_classes().get(name)
+    if classes is None:
+        return None
+    version = base.AccelObject._obj_primitive_key('version')
+    if versionutils.is_compatible(classes[0].VERSION, node[version]):
+        node[version] = classes[0].VERSION
+    return node
+
+
+def _check(
+    found: ovo_base.VersionedObject, expected: type[ovo_base.VersionedObject]
+) -> None:
+    if not isinstance(found, expected):
+        raise ValueError(f'{expected.obj_name()} expected')
+    found.obj_set_defaults()
+    missing = [
+        name for name in found.fields if not found.obj_attr_is_set(name)
+    ]
+    if missing:
+        raise ValueError(f'{found.obj_name()} without {missing}')

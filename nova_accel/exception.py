@@ -15,6 +15,8 @@ Each class carries a ``msg_fmt`` with named fields, so that the text an
 operator reads is written once and tests can match on the class.
 """
 
+import collections.abc
+import dataclasses
 import typing as ty
 
 
@@ -46,6 +48,22 @@ class DeviceUnavailable(AccelError):
     )
 
 
+class DeviceRefused(DeviceUnavailable):
+    """The backend cannot give a device; it knows no server."""
+
+    msg_fmt = 'Device %(device)s cannot be used: %(reason)s'
+
+
+class BackendUnavailable(AccelError):
+    """The hypervisor does not answer."""
+
+    msg_fmt = 'The hypervisor cannot be asked for its devices: %(reason)s'
+
+
+class InvalidNodeDevice(AccelError):
+    msg_fmt = 'The description of node device %(device)s is wrong: %(reason)s'
+
+
 class NotEnoughUnits(AccelError):
     """A claim cannot be met by what this node has free."""
 
@@ -53,3 +71,51 @@ class NotEnoughUnits(AccelError):
         'Provider %(provider)s cannot give %(amount)d of %(resource_class)s: '
         '%(reason)s'
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a file, and what to do about it.
+
+    :ivar line: counts from 1; None when it concerns the file as a whole.
+    :ivar key: dotted path of the key, ``devices.t4.match.vendor_id``; ''
+        when it concerns no key.
+    """
+
+    file: str
+    line: int | None
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f'{self.file}:{self.line}'
+        return ': '.join(part for part in (place, self.key, self.text) if part)
+
+
+class InvalidWhitelist(AccelError):
+    """The whitelist cannot be used; every problem of every file is listed.
+
+    :ivar problems: all of them, also those the message leaves out.
+    """
+
+    msg_fmt = '%(report)s'
+    _SHOWN: ty.ClassVar[int] = 50
+
+    def __init__(self, problems: collections.abc.Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = [str(problem) for problem in self.problems[: self._SHOWN]]
+        if len(self.problems) > self._SHOWN:
+            lines.append(f'... and {len(self.problems) - self._SHOWN} more')
+        super().__init__(report='\n'.join(lines))
+
+
+class NotOffered(AccelError):
+    """A device that the whitelist names cannot be offered."""
+
+    msg_fmt = '%(reason)s'
+
+
+class InvalidRequest(AccelError):
+    """A flavor's extra spec asks for something that cannot be read."""
+
+    msg_fmt = '%(key)s=%(value)s: %(reason)s'

@@ -29,6 +29,11 @@ MISSING = 'CUSTOM_ACCEL_MISSING'
 # Placement refuses longer provider names and longer traits.
 _MAX_NAME = 200
 _MAX_SYMBOL = 255
+# Leaves room for the rest of a pool's id under the longest node name.
+_MAX_RULE = 40
+
+_POOL = 'pool'
+HOST_WIDE = 'host'
 
 
 def provider_uuid(node_uuid: str, stable_id: str) -> str:
@@ -75,6 +80,35 @@ def stable_id_of(
     return stable_id
 
 
+def pool_id(
+    rule_name: str, vendor_id: str, product_id: str, place: str
+) -> str:
+    """Stable id of a pool of identical whole devices.
+
+    :param place: ``numa_place(...)`` or ``HOST_WIDE``.
+
+    >>> pool_id('a100', '10de', '20b5', numa_place(1))
+    'pool:a100:10de-20b5:numa1'
+    """
+    return f'{pool_prefix(rule_name)}{vendor_id}-{product_id}:{place}'
+
+
+def pool_prefix(rule_name: str) -> str:
+    """How the ids of all pools of a rule begin, and of no other rule's."""
+    rule = urllib.parse.quote(rule_name, safe=' ')
+    return f'{_POOL}:{_shorten(rule, _MAX_RULE)}:'
+
+
+def is_pool(stable_id: str) -> bool:
+    """Tell a pool of whole devices from a card."""
+    return stable_id.startswith(f'{_POOL}:')
+
+
+def numa_place(numa_node: int | None) -> str:
+    """Name a NUMA node within the id of a pool."""
+    return f'numa{"-unknown" if numa_node is None else numa_node}'
+
+
 def short_id(stable_id: str) -> str:
     """Eight upper-case hex digits that stand for an id inside a trait."""
     return hashlib.sha256(stable_id.encode()).hexdigest()[:8].upper()
@@ -112,12 +146,13 @@ class UnitId:
 
         :raises ValueError: for any other text.
         """
-        pieces = text.split('/')
-        if len(pieces) == 1 and text:
-            return cls(urllib.parse.unquote(text))
-        if len(pieces) == 3 and all(pieces) and pieces[2].isdecimal():
-            device, part = map(urllib.parse.unquote, pieces[:2])
-            return cls(device, part, int(pieces[2]))
+        device, *rest = map(urllib.parse.unquote, text.split('/'))
+        part, slot = rest if len(rest) == 2 else ('', '0')
+        if slot.isdecimal():
+            unit = cls(device, part, int(slot))
+            # Only one spelling names a unit: identifiers are compared.
+            if device and str(unit) == text:
+                return unit
         raise ValueError(f'{text!r} is not the identifier of a unit')
 
     @property
@@ -156,7 +191,7 @@ def vgpu_class(model_name: str) -> str:
 
 
 def pci_class(vendor_id: str, product_id: str) -> str:
-    """Resource class of a whole device, as nova's PCI in placement names it."""
+    """Resource class of a whole device, as nova itself names it."""
     return custom('PCI', vendor_id, product_id)
 
 
@@ -176,6 +211,11 @@ def model_trait(model_name: str) -> str:
 def missing_trait(stable_id: str) -> str:
     """Trait that remembers a device a pool has lost."""
     return f'{MISSING}_{short_id(stable_id)}'
+
+
+def is_missing_trait(trait: str) -> bool:
+    """Tell a trait that says a device, or one of a pool, is missing."""
+    return trait == MISSING or trait.startswith(f'{MISSING}_')
 
 
 def heads_trait(heads: int) -> str | None:

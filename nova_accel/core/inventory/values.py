@@ -9,18 +9,15 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""From (whitelist, devices, claims) to the whole desired provider tree.
-
-Two steps, both pure. ``offer`` depends on the whitelist and the hardware
-only and is computed when one of them changes. ``desired`` adds what servers
-hold and what is out of service, and is what gets written to Placement.
-"""
+"""The values that inventory is about."""
 
 import collections.abc
 import dataclasses
+import functools
 
 from nova_accel.core import device
 from nova_accel.core import naming
+from nova_accel.core import topology
 from nova_accel.core import whitelist
 
 
@@ -57,12 +54,23 @@ class Stock:
     units: tuple[Unit, ...]
     model: device.VgpuModel | None = None
 
+    @functools.cached_property
+    def by_id(self) -> collections.abc.Mapping[str, Unit]:
+        """Units by the identifier that a claim carries."""
+        return {str(unit.id): unit for unit in self.units}
+
+    @functools.cached_property
+    def ids(self) -> frozenset[str]:
+        return frozenset(self.by_id)
+
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
     """What becomes one provider: a card, or identical whole devices.
 
     :ivar stable_id: identity of the provider.
+    :ivar devices: all that it consists of: the card, then functions that
+        a rule names or that serve a unit; or the whole devices.
     :ivar exclusive: True where units of one class keep units of the others
         from being used (one model per card).
     :ivar blocks: amounts that are placed aligned, largest first, ending
@@ -73,6 +81,7 @@ class Pool:
     rule: whitelist.Rule
     stocks: tuple[Stock, ...]
     traits: frozenset[str]
+    devices: tuple[device.Device, ...] = ()
     numa_node: int | None = None
     exclusive: bool = True
     blocks: tuple[int, ...] = (1,)
@@ -91,14 +100,46 @@ class Withheld:
 class Offer:
     """What this host would offer if nobody held anything.
 
+    Every device is in exactly one of ``pools``, ``withheld``, ``unlisted``.
+
+    :ivar unlisted: devices that no rule names and no pool needs.
     :ivar idle_rules: rules that match no device here.
-    :ivar unlisted: devices no rule names.
+    :ivar rules: all rules of the whitelist.
+    :ivar cards: stable id -> card, offered or not: who a claim is about.
+    :ivar present: every stable id that a device here carries, used or not.
     """
 
     pools: tuple[Pool, ...] = ()
     withheld: tuple[Withheld, ...] = ()
     unlisted: tuple[device.Device, ...] = ()
     idle_rules: tuple[whitelist.Rule, ...] = ()
+    rules: tuple[whitelist.Rule, ...] = ()
+    cards: collections.abc.Mapping[str, topology.Card] = dataclasses.field(
+        default_factory=dict
+    )
+    present: frozenset[str] = frozenset()
+
+    @property
+    def devices(self) -> collections.abc.Iterator[device.Device]:
+        """All devices of the host."""
+        yield from self.unlisted
+        yield from (entry.device for entry in self.withheld)
+        for pool in self.pools:
+            yield from pool.devices
+
+    def locate(self, unit: naming.UnitId) -> device.Device | None:
+        """Return the function that serves a unit, None if it is not here.
+
+        Works for units of devices that the whitelist no longer lists, too.
+        """
+        card = self.cards.get(unit.device)
+        if card is None:
+            return None
+        if not unit.part:
+            return card.device
+        if unit.is_vgpu and (card.device.models or not card.functions):
+            return card.device
+        return card.numbered.get(unit.slot)
 
 
 @dataclasses.dataclass(frozen=True, order=True)

@@ -11,14 +11,28 @@
 # under the License.
 """The operator's word: which devices this host offers, and as what.
 
-``parse`` turns a document (what YAML made of the file, plus where each key
+``parse`` turns documents (what YAML made of the files, plus where each key
 stood) into a frozen ``Whitelist``. Reading files is not done here.
 """
 
 import collections.abc
 import dataclasses
+import math
+import re
+import typing as ty
 
+import os_resource_classes
+import os_traits
+
+from nova_accel import exception
+from nova_accel.core import cursor
 from nova_accel.core import device
+from nova_accel.core import document
+from nova_accel.core import match
+
+Place = document.Place
+
+VERSION = 1
 
 KIND_VGPU = 'vgpu'
 KIND_PCI = 'pci'
@@ -30,16 +44,35 @@ POOL_NUMA = 'numa'
 POOL_DEVICE = 'device'
 POOL_HOST = 'host'
 
+# Every slot becomes an identifier in nova's tables; no card comes near.
+MAX_SLOTS = 4096
+_MAX_LEVELS = 8
 
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a key stands. Lines count from 1."""
+# Standard classes that describe an accelerator. The others belong to nova,
+# neutron or cinder, most of them on the root provider.
+STANDARD_CLASSES = frozenset(
+    {
+        os_resource_classes.FPGA,
+        os_resource_classes.PCI_DEVICE,
+        os_resource_classes.PGPU,
+        os_resource_classes.SRIOV_NET_VF,
+        os_resource_classes.VGPU,
+    }
+)
+_STANDARD_TRAITS = frozenset(os_traits.get_traits())
 
-    file: str
-    line: int
+# Traits that mean something to somebody else: prefix -> why not.
+RESERVED_TRAITS = {
+    'CUSTOM_ACCEL_': 'nova_accel sets the traits of this prefix itself',
+    'COMPUTE_': 'it describes a compute node, and nova sets it',
+    'OWNER_': 'it says who owns a provider, and nova_accel sets it',
+    os_traits.MISC_SHARES_VIA_AGGREGATE: (
+        'it would offer the devices to other hosts'
+    ),
+}
 
-    def __str__(self) -> str:
-        return f'{self.file}:{self.line}'
+_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,63}', re.ASCII)
+_CUSTOM = re.compile(r'CUSTOM_[A-Z0-9_]{1,248}', re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +93,7 @@ class Rule:
     name: str
     place: Place
     kind: str
-    match: tuple[tuple[str, collections.abc.Callable[[device.Device], bool]], ...]
+    match: match.Match
     models: tuple[str, ...] = ()
     mode: str = MODE_FIXED
     resource_class: str | None = None
@@ -84,3 +117,295 @@ class Whitelist:
     def matching(self, dev: device.Device) -> tuple[Rule, ...]:
         """Return every rule that a device matches; more than one conflicts."""
         return tuple(rule for rule in self.rules if rule.matches(dev))
+
+
+def parse(
+    documents: collections.abc.Iterable[document.Node],
+) -> Whitelist:
+    """Read the documents of all files, in the order given.
+
+    :raises InvalidWhitelist: with every problem of every document.
+    """
+    problems: list[exception.Problem] = []
+    rules: dict[str, Rule] = {}
+    for node in documents:
+        for rule in _document(cursor.Cursor(node, node.place, problems)):
+            first = rules.setdefault(rule.name, rule)
+            if first is not rule:
+                problems.append(_twice(rule, first))
+    if problems:
+        raise exception.InvalidWhitelist(problems)
+    return Whitelist(tuple(rules.values()))
+
+
+def _twice(rule: Rule, first: Rule) -> exception.Problem:
+    return exception.Problem(
+        rule.place.file,
+        rule.place.line,
+        f'devices.{rule.name}',
+        f'this name is taken by the rule at {first.place}; rename one of '
+        f'the two',
+    )
+
+
+def _document(here: cursor.Cursor) -> list[Rule]:
+    """Return the rules of one file, those with problems included."""
+    fields = here.known(
+        ('version', 'defaults', 'devices'),
+        misplaced=dict.fromkeys(_KEYS, 'belongs to a rule below devices')
+        | dict.fromkeys(match.KEYS, 'belongs under match, in a rule'),
+    )
+    if fields is None or not _is_version_1(here, fields.get('version')):
+        return []
+    defaults: dict[str, ty.Any] = {}
+    if 'defaults' in fields:
+        defaults = _values(fields['defaults'].known(_DEFAULTS), _DEFAULTS)
+    if 'devices' not in fields:
+        here.missing('devices', 'for a file without rules write devices: {}')
+        return []
+    rules = fields['devices'].fields() or {}
+    return [_rule(name, rule, defaults) for name, rule in rules.items()]
+
+
+def _is_version_1(here: cursor.Cursor, field: cursor.Cursor | None) -> bool:
+    if field is None:
+        here.missing('version', f'write version: {VERSION} as the first key')
+        return False
+    found = field.integer(1, 999)
+    if found is not None and found != VERSION:
+        field.fail(
+            f'version {found} is not known to this release, which reads '
+            f'version {VERSION}; upgrade nova_accel or rewrite the file'
+        )
+    return found == VERSION
+
+
+_Reader: ty.TypeAlias = collections.abc.Callable[[cursor.Cursor], ty.Any]
+
+
+def _values(
+    fields: collections.abc.Mapping[str, cursor.Cursor] | None,
+    readers: collections.abc.Mapping[str, _Reader],
+) -> dict[str, ty.Any]:
+    """Return what could be read, by name of the attribute of ``Rule``."""
+    values = {
+        key: readers[key](field) for key, field in (fields or {}).items()
+    }
+    return {
+        key: value
+        for key, value in values.items()
+        if value is not None and key not in _WORDS_ONLY
+    }
+
+
+def _rule(
+    name: str,
+    here: cursor.Cursor,
+    defaults: collections.abc.Mapping[str, ty.Any],
+) -> Rule:
+    if _NAME.fullmatch(name) is None:
+        here.fail(
+            'the name of a rule is made of up to 64 letters, digits, ".", '
+            '"_" and "-", and starts with a letter or digit'
+        )
+    fields = here.known(
+        _KEYS, _LATER_KEYS, dict.fromkeys(match.KEYS, 'belongs under match')
+    )
+    if fields is not None:
+        for key in ('kind', 'match'):
+            if key not in fields:
+                here.missing(key, 'every rule needs it')
+    values = {'kind': '', 'match': (), **defaults, **_values(fields, _KEYS)}
+    rule = Rule(name=name, place=here.place, **values)
+    _check(rule, fields or {})
+    return rule
+
+
+def _models(here: cursor.Cursor) -> tuple[str, ...]:
+    return tuple(text for text, _item in here.distinct())
+
+
+def _traits(here: cursor.Cursor) -> frozenset[str]:
+    return frozenset(
+        text for text, item in here.distinct() if _is_trait(text, item)
+    )
+
+
+def _is_trait(text: str, here: cursor.Cursor) -> bool:
+    for prefix, why in RESERVED_TRAITS.items():
+        if text.startswith(prefix):
+            here.fail(f'{text} is reserved: {why}; remove it')
+            return False
+    if _CUSTOM.fullmatch(text) or text in _STANDARD_TRAITS:
+        return True
+    near = cursor.near_miss(text, _STANDARD_TRAITS, cutoff=0.85)
+    here.fail(
+        f'{cursor.shorten(text)} is neither a standard trait nor a custom '
+        f'one; did you mean {near or _customised(text)!r}?'
+    )
+    return False
+
+
+def _resource_class(here: cursor.Cursor) -> str | None:
+    text = here.string()
+    if text is None or text in STANDARD_CLASSES or _CUSTOM.fullmatch(text):
+        return text
+    known = ', '.join(sorted(STANDARD_CLASSES))
+    if text in os_resource_classes.STANDARDS:
+        here.fail(
+            f'{text} does not stand for a device; use {known} or a class of '
+            f'your own that starts with CUSTOM_'
+        )
+        return None
+    near = cursor.near_miss(text, STANDARD_CLASSES, cutoff=0.75)
+    here.fail(
+        f'{cursor.shorten(text)} is neither one of {known} nor a custom '
+        f'class; did you mean {near or _customised(text)!r}?'
+    )
+    return None
+
+
+def _customised(text: str) -> str:
+    """Return what a custom class or trait of that name would be spelt."""
+    bare = re.sub('^custom_?', '', text, flags=re.IGNORECASE)
+    return str(os_resource_classes.normalize_name(bare or 'name'))[:255]
+
+
+def _levels(here: cursor.Cursor) -> tuple[tuple[str, int], ...] | None:
+    fields = here.fields()
+    if fields is None:
+        return None
+    if not 0 < len(fields) <= _MAX_LEVELS:
+        here.fail(f'name 1 to {_MAX_LEVELS} levels, the outermost first')
+        return None
+    counts = {
+        name: field.integer(1, MAX_SLOTS) for name, field in fields.items()
+    }
+    levels = tuple(
+        (name, count) for name, count in counts.items() if count is not None
+    )
+    slots = _slots(levels)
+    if slots > MAX_SLOTS:
+        here.fail(
+            f'the levels multiply to {slots} slots; a card has at most '
+            f'{MAX_SLOTS}'
+        )
+        return None
+    return levels
+
+
+def _slots(levels: tuple[tuple[str, int], ...]) -> int:
+    return math.prod(count for _name, count in levels)
+
+
+def _live_migratable(here: cursor.Cursor) -> bool | None:
+    value = here.boolean()
+    if value:
+        here.fail('yes is not supported yet by this version')
+    return value
+
+
+def _word(*words: str, later: tuple[str, ...] = ()) -> _Reader:
+    return lambda here: here.choice(words, later)
+
+
+_pool = _word(POOL_NUMA, POOL_DEVICE, POOL_HOST)
+_new_devices = _word('ready', later=('not_ready',))
+_owner = _word('nova', later=('cyborg',))
+
+# Keys that a later version will know.
+_LATER_KEYS = frozenset(
+    {
+        'clean',
+        'expose',
+        'health',
+        'one_time_use',
+        'physical_network',
+        'prepare',
+        'remote_managed',
+        'trusted',
+    }
+)
+# Every key of a rule and what reads it.
+_KEYS: dict[str, _Reader] = {
+    'kind': _word(KIND_VGPU, KIND_PCI, later=('usb', 'net')),
+    'match': lambda here: match.parse(here, set(_KEYS) | _LATER_KEYS),
+    'models': _models,
+    'mode': _word(MODE_FIXED, MODE_DYNAMIC),
+    'resource_class': _resource_class,
+    'traits': _traits,
+    'pool': _pool,
+    'levels': _levels,
+    'max_slots': lambda here: here.integer(1, MAX_SLOTS),
+    'managed': cursor.Cursor.boolean,
+    'live_migratable': _live_migratable,
+    'new_devices': _new_devices,
+    'owner': _owner,
+}
+_DEFAULTS: dict[str, _Reader] = {
+    'pool': _pool,
+    'new_devices': _new_devices,
+    'owner': _owner,
+}
+# Accepted where they say what happens anyway; a rule does not carry them.
+_WORDS_ONLY = frozenset({'new_devices', 'owner'})
+_ONLY_WITH = {
+    'models': KIND_VGPU,
+    'mode': KIND_VGPU,
+    'pool': KIND_PCI,
+    'managed': KIND_PCI,
+}
+
+
+def _check(
+    rule: Rule, fields: collections.abc.Mapping[str, cursor.Cursor]
+) -> None:
+    """Note what keys say against each other."""
+    for key, kind in _ONLY_WITH.items():
+        if key in fields and rule.kind not in ('', kind):
+            fields[key].fail(f'has a meaning only with kind: {kind}')
+    for key, contradiction in _CONTRADICTIONS:
+        text = contradiction(rule)
+        if text is not None:
+            fields[key].fail(text)
+
+
+def _several_models(rule: Rule) -> str | None:
+    if rule.resource_class is None or len(rule.models) < 2:
+        return None
+    return (
+        f'one class cannot stand for {len(rule.models)} models; remove it '
+        f'(each model then gets a class of its own) or list one model'
+    )
+
+
+def _dynamic(rule: Rule) -> str | None:
+    if rule.resource_class is None or rule.mode != MODE_DYNAMIC:
+        return None
+    return 'with mode: dynamic each model has a class of its own; remove it'
+
+
+def _not_a_vgpu(rule: Rule) -> str | None:
+    if rule.resource_class != os_resource_classes.VGPU:
+        return None
+    if rule.kind != KIND_PCI:
+        return None
+    return (
+        'VGPU is for kind: vgpu; for a whole GPU use PGPU or a CUSTOM_ class'
+    )
+
+
+def _too_few_slots(rule: Rule) -> str | None:
+    if rule.max_slots is None or _slots(rule.levels) <= rule.max_slots:
+        return None
+    return f'the levels hold {_slots(rule.levels)} slots, which is more'
+
+
+_CONTRADICTIONS: tuple[
+    tuple[str, collections.abc.Callable[[Rule], str | None]], ...
+] = (
+    ('resource_class', _several_models),
+    ('resource_class', _dynamic),
+    ('resource_class', _not_a_vgpu),
+    ('max_slots', _too_few_slots),
+)

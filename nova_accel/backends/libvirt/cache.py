@@ -1,0 +1,265 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Everything libvirt has told so far, and the view made of it.
+
+No call to libvirt happens here. XML goes in, device by device; only what
+changed is parsed, and only the devices it concerns are assembled again.
+"""
+
+import collections.abc
+import dataclasses
+import logging
+
+from nova_accel.backends.libvirt import assemble
+from nova_accel.backends.libvirt import capacity
+from nova_accel.backends.libvirt import facts
+from nova_accel.backends.libvirt import nodedev
+from nova_accel.backends.libvirt import sysfs
+from nova_accel.core import device
+from nova_accel import exception
+
+LOG = logging.getLogger(__name__)
+
+_NETWORK = '02'
+
+
+class Cache:
+    """The last view of one host, kept up to date. Not thread-safe.
+
+    :param files: sysfs of the host that libvirt runs on.
+    """
+
+    def __init__(self, files: sysfs.Sysfs) -> None:
+        self._files = files
+        self._capacities = capacity.Capacities(files)
+        self._facts = facts.Facts()
+        self._xml: dict[str, str] = {}
+        self._slots: dict[str, str] = {}
+        self._places: dict[str, assemble.Place] = {}
+        self._devices: dict[str, device.Device] = {}
+        self._view = device.HostView()
+
+    @property
+    def names(self) -> collections.abc.Set[str]:
+        """Handles of all node devices that were taken in."""
+        return self._xml.keys()
+
+    def by_name(self, name: str) -> device.Device | None:
+        """Return a device of the last view by libvirt's handle."""
+        return self._devices.get(name)
+
+    def mdev(self, uuid: str) -> nodedev.Mediated | None:
+        """Return the mediated device with this uuid."""
+        return self._facts.mdev(uuid)
+
+    def is_mdev(self, name: str) -> bool:
+        return self._facts.is_mdev(name)
+
+    def put(self, name: str, xml: str) -> None:
+        """Take in the description of a device, new or known.
+
+        One that cannot be understood is withheld, with a warning.
+        """
+        if self._xml.get(name) == xml:
+            return
+        self._facts.remove(name)
+        self._xml[name] = xml
+        try:
+            found = nodedev.parse(xml)
+        except exception.InvalidNodeDevice as error:
+            LOG.warning('Ignoring node device %s. %s', name, error)
+            return
+        if found is not None:
+            self._facts.add(dataclasses.replace(found, name=name))
+
+    def put_mdev(self, mdev: nodedev.Mediated) -> None:
+        """Take in a mediated device all of whose facts are known."""
+        self._facts.remove(mdev.name)
+        self._xml[mdev.name] = ''
+        self._facts.add(mdev)
+
+    def withhold(self, name: str) -> None:
+        """Take note of a device that cannot be read; what is known stays."""
+        self._xml.setdefault(name, '')
+
+    def drop(self, name: str) -> None:
+        """Forget a device that is gone. Unknown names are no error."""
+        self._facts.remove(name)
+        self._xml.pop(name, None)
+
+    def recheck_interfaces(self) -> None:
+        """Look again how the network interfaces are called."""
+        self._facts.stale.update(
+            function.name
+            for function in self._facts.functions()
+            if function.class_id.startswith(_NETWORK)
+        )
+
+    def view(self, settled: bool = False) -> device.HostView:
+        """Return what is there now: the same object if nothing changed.
+
+        :param settled: everything has just been read again, parents before
+            mediated devices, so that figures can be added up.
+        """
+        if settled:
+            self._slots = self._files.slots()
+            self._facts.stale.update(
+                function.name for function in self._facts.functions()
+            )
+        if self._facts.stale or self._facts.mdevs_changed:
+            self._renew(settled)
+        return self._view
+
+    def _renew(self, settled: bool) -> None:
+        stale, self._facts.stale = self._facts.stale, set()
+        functions, cards = self._located(stale)
+        for address in cards:
+            self._learn(address, settled)
+        changed = self._assemble(stale, functions)
+        if changed:
+            self._view = dataclasses.replace(
+                self._view, devices=tuple(self._devices.values())
+            )
+        if self._facts.mdevs_changed:
+            self._renew_mdevs()
+
+    def _renew_mdevs(self) -> None:
+        self._facts.mdevs_changed = False
+        mdevs = self._mdevs()
+        if mdevs != self._view.mdevs:
+            self._view = dataclasses.replace(self._view, mdevs=mdevs)
+
+    def _located(
+        self, names: collections.abc.Iterable[str]
+    ) -> tuple[list[nodedev.Function], set[device.PciAddress]]:
+        functions = []
+        for name in names:
+            function = self._facts.function(name)
+            if function is not None:
+                self._places[name] = self._place(function)
+                functions.append(function)
+        return functions, {function.card for function in functions}
+
+    def _place(self, function: nodedev.Function) -> assemble.Place:
+        address = function.address
+        slot = f'{address.domain:04x}:{address.bus:02x}:{address.slot:02x}'
+        return assemble.Place(
+            path=assemble.path(self._way(function)),
+            slot=self._slots.get(slot, ''),
+            subsystem=self._files.subsystem(address),
+            devname=self._devname(function),
+        )
+
+    def _way(self, function: nodedev.Function) -> list[device.PciAddress]:
+        way = assemble.bridges(function.syspath)
+        if way:
+            return way
+        seen = {function.name}
+        way.append(function.address)
+        above = self._facts.function(function.upstream)
+        while above is not None and above.name not in seen:
+            seen.add(above.name)
+            way.append(above.address)
+            above = self._facts.function(above.upstream)
+        return way[::-1]
+
+    def _devname(self, function: nodedev.Function) -> str:
+        if self._files and function.class_id.startswith(_NETWORK):
+            return self._files.devname(function.address)
+        return self._facts.devname(function)
+
+    def _learn(self, address: device.PciAddress, settled: bool) -> None:
+        family = self._facts.family(address)
+        parents = tuple(one for one in family if one.mdev_types)
+        if parents:
+            mdevs = (self._facts.mdevs_on(parent.name) for parent in parents)
+            self._capacities.learn(
+                capacity.Card(
+                    address=address,
+                    kind=self._kind(parents[0]),
+                    parents=parents,
+                    mdevs=tuple(mdev for group in mdevs for mdev in group),
+                ),
+                settled,
+            )
+
+    def _kind(self, function: nodedev.Function) -> tuple[str, ...]:
+        subsystem = self._places[function.name].subsystem
+        return (function.vendor_id, function.product_id, *subsystem)
+
+    def _assemble(
+        self,
+        stale: collections.abc.Iterable[str],
+        functions: list[nodedev.Function],
+    ) -> bool:
+        before = {name: self._devices.get(name) for name in stale}
+        for name in before.keys() - {function.name for function in functions}:
+            self._devices.pop(name, None)
+            self._places.pop(name, None)
+        # Virtual functions take their ids from their physical function.
+        for function in sorted(functions, key=_is_virtual):
+            new = self._device(function)
+            if new != before[function.name]:
+                self._devices[function.name] = new
+        changed = {
+            name
+            for name, old in before.items()
+            if self._devices.get(name) is not old
+        }
+        if any(before[name] is None for name in changed):
+            self._reorder()
+        return bool(changed)
+
+    def _reorder(self) -> None:
+        self._devices = {
+            function.name: self._devices[function.name]
+            for function in self._facts.functions()
+        }
+
+    def _device(self, function: nodedev.Function) -> device.Device:
+        place = self._places[function.name]
+        models = self._models(function)
+        mixed = self._capacities.mixed(function.card)
+        if not _is_virtual(function):
+            return assemble.whole(function, place, models, mixed)
+        physical = self._facts.physical(function)
+        return assemble.virtual(
+            function,
+            place,
+            self._devices.get(physical) if physical else None,
+            self._facts.index(function),
+            models,
+            mixed,
+        )
+
+    def _models(
+        self, function: nodedev.Function
+    ) -> tuple[device.VgpuModel, ...]:
+        if not function.mdev_types:
+            return ()
+        kind = self._kind(function)
+        return tuple(
+            self._capacities.model(function.card, kind, mdev_type)
+            for mdev_type in function.mdev_types
+        )
+
+    def _mdevs(self) -> tuple[device.Mdev, ...]:
+        return tuple(
+            sorted(
+                device.Mdev(mdev.uuid, mdev.type_id, mdev.upstream)
+                for mdev in self._facts.mdevs()
+            )
+        )
+
+
+def _is_virtual(function: nodedev.Function) -> bool:
+    return function.physical is not None

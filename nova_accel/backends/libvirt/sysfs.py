@@ -1,0 +1,137 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What sysfs knows about PCI devices and libvirt does not tell.
+
+Only for a libvirt that runs on this machine. World-readable files only; a
+file that is missing or unreadable is an answer ('unknown'), not an error.
+"""
+
+import dataclasses
+import os
+import re
+
+from nova_accel.core import device
+
+_RESOLUTION = re.compile(r'(\d+)x(\d+)', re.ASCII)
+_PAIR = re.compile(r'(\w+)\s*[=:]\s*([^,\n]+)')
+_SIZE = re.compile(r'(\d+)\s*([MG]?)', re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What a driver says about one vGPU type. None: it does not say.
+
+    :ivar capacity: how many the whole card holds.
+    """
+
+    capacity: int | None = None
+    framebuffer_mib: int | None = None
+    max_heads: int | None = None
+    max_resolution: tuple[int, int] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> 'Description':
+        """Read NVIDIA's ``num_heads=4, framebuffer=8192M, ...``.
+
+        Intel's lines of ``key: value`` are understood as far as they go;
+        words that mean nothing to us are skipped.
+        """
+        facts = dict(_PAIR.findall(text))
+        resolution = facts.get('max_resolution') or facts.get('resolution')
+        return cls(
+            capacity=_integer(facts.get('max_instance')),
+            framebuffer_mib=_mebibytes(facts.get('framebuffer')),
+            max_heads=_integer(facts.get('num_heads')),
+            max_resolution=_pixels(resolution),
+        )
+
+
+def _integer(text: str | None) -> int | None:
+    text = (text or '').strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _mebibytes(text: str | None) -> int | None:
+    match = _SIZE.match(text or '')
+    if match is None:
+        return None
+    return int(match[1]) * (1024 if match[2] == 'G' else 1)
+
+
+def _pixels(text: str | None) -> tuple[int, int] | None:
+    match = _RESOLUTION.match(text or '')
+    return (int(match[1]), int(match[2])) if match else None
+
+
+class Sysfs:
+    """Reads below one root.
+
+    :param root: ``/sys``; None for a libvirt on another machine, about
+        which nothing is known here.
+    """
+
+    def __init__(self, root: str | None) -> None:
+        self._root = root
+
+    def __bool__(self) -> bool:
+        return self._root is not None
+
+    def subsystem(self, address: device.PciAddress) -> tuple[str, str]:
+        """Return (vendor, product) of the subsystem, '' where unknown."""
+        where = f'bus/pci/devices/{address}/subsystem_'
+        return self._hex4(f'{where}vendor'), self._hex4(f'{where}device')
+
+    def slots(self) -> dict[str, str]:
+        """Return ``0000:3b:00`` -> name of the physical slot."""
+        found = {}
+        for name in self._list('bus/pci/slots'):
+            address = self._read(f'bus/pci/slots/{name}/address')
+            if address:
+                found[address] = name
+        return found
+
+    def devname(self, address: device.PciAddress) -> str:
+        """Return the network interface of a function, '' if none."""
+        names = self._list(f'bus/pci/devices/{address}/net')
+        return min(names, default='')
+
+    def description(
+        self, address: device.PciAddress, type_id: str
+    ) -> Description:
+        """Return what the driver says about one type on one parent."""
+        return Description.parse(
+            self._read(
+                f'class/mdev_bus/{address}/mdev_supported_types/'
+                f'{type_id}/description'
+            )
+        )
+
+    def _hex4(self, path: str) -> str:
+        text = self._read(path).removeprefix('0x').lower()
+        return text if len(text) == 4 else ''
+
+    def _read(self, path: str) -> str:
+        if self._root is None:
+            return ''
+        try:
+            with open(os.path.join(self._root, path), 'rb') as file:
+                return file.read(4096).decode(errors='replace').strip()
+        except OSError:
+            return ''
+
+    def _list(self, path: str) -> list[str]:
+        if self._root is None:
+            return []
+        try:
+            return os.listdir(os.path.join(self._root, path))
+        except OSError:
+            return []

@@ -29,6 +29,7 @@ class Paths:
     """Where to look.
 
     :ivar config: the main file; '' for none.
+    :ivar further: files that are read right after it.
     :ivar config_dir: every ``*.yaml`` of this directory is read too, sorted
         by name; '' for none.
     :ivar optional: those of the two that may be missing, because nobody
@@ -38,6 +39,13 @@ class Paths:
     config: str = ''
     config_dir: str = ''
     optional: frozenset[str] = frozenset()
+    further: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The files that are read, but for those of the directory."""
+        main = () if self.is_absent(self.config) else (self.config,)
+        return main + self.further
 
     def is_absent(self, path: str) -> bool:
         """Whether this one is missing and nobody minds."""
@@ -57,7 +65,7 @@ def load(paths: Paths) -> whitelist.Whitelist:
         names = find(paths)
     except exception.InvalidWhitelist as error:
         problems.extend(error.problems)
-        names = () if paths.is_absent(paths.config) else (paths.config,)
+        names = paths.named
     for name in names:
         try:
             documents.append(composer.compose(name, _read(name)))
@@ -77,9 +85,8 @@ def find(paths: Paths) -> tuple[str, ...]:
 
     :raises InvalidWhitelist: the directory cannot be listed.
     """
-    main = () if paths.is_absent(paths.config) else (paths.config,)
     if paths.is_absent(paths.config_dir):
-        return main
+        return paths.named
     try:
         names = sorted(os.listdir(paths.config_dir))
     except (OSError, ValueError) as error:
@@ -95,8 +102,8 @@ def find(paths: Paths) -> tuple[str, ...]:
         if name.endswith(SUFFIX) and not name.startswith('.')
     )
     # The main file may lie in the directory: it is not read twice.
-    seen = {os.path.realpath(name) for name in main}
-    return main + tuple(
+    seen = {os.path.realpath(name) for name in paths.named}
+    return paths.named + tuple(
         name for name in more if os.path.realpath(name) not in seen
     )
 

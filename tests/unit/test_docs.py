@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What the documentation shows is what the code reads and says."""
+
+import ast
+import collections.abc
+import pathlib
+import re
+
+import testtools
+
+import nova_accel
+from nova_accel.conf import sources
+
+ADMIN = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / 'admin'
+_CELL = re.compile(r'^   \* - ``(.+?)``\n', re.MULTILINE | re.DOTALL)
+_FIELD = re.compile(r'%(?:\(\w+\))?[sdr]')
+
+
+def quoted_messages() -> list[str]:
+    """Messages in the first column of the tables of troubleshooting.rst."""
+    text = (ADMIN / 'troubleshooting.rst').read_text()
+    return [' '.join(cell.split()) for cell in _CELL.findall(text)]
+
+
+def texts() -> collections.abc.Iterator[tuple[str, ...]]:
+    """Every text in our source, cut where something is filled in."""
+    for path in pathlib.Path(nova_accel.__file__).parent.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr | ast.Constant):
+                yield tuple(_pieces(node))
+
+
+def _pieces(node: ast.JoinedStr | ast.Constant) -> list[str]:
+    pieces = ['']
+    for part in node.values if isinstance(node, ast.JoinedStr) else [node]:
+        if not isinstance(part, ast.Constant):
+            pieces.append('')
+        elif isinstance(part.value, str):
+            first, *others = _FIELD.split(part.value)
+            pieces[-1] += first
+            pieces += others
+    return pieces
+
+
+def says(pieces: tuple[str, ...], message: str) -> bool:
+    """Whether a text, filled in, can read like the message."""
+    said = sum(map(len, pieces))
+    if 2 * said < len(message.replace('...', '')):
+        # Too little of it is fixed to prove anything.
+        return False
+    return bool(re.fullmatch('.+'.join(map(re.escape, pieces)), message))
+
+
+class ExamplesTest(testtools.TestCase):
+    def test_examples_are_read(self) -> None:
+        examples = sorted(ADMIN.glob('examples/*.yaml'))
+        self.assertNotEqual([], examples)
+        for path in examples:
+            rules = sources.load(sources.Paths(config=str(path))).rules
+            self.assertNotEqual((), rules, path)
+
+
+class MessagesTest(testtools.TestCase):
+    def test_quoted_messages_exist(self) -> None:
+        quoted = quoted_messages()
+        self.assertGreater(len(quoted), 20)
+        known = set(texts())
+        stale = [
+            message
+            for message in quoted
+            if not any(says(pieces, message) for pieces in known)
+        ]
+        self.assertEqual([], stale)

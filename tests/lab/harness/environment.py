@@ -1,0 +1,68 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The Python environment that serves on the host and inside the machine.
+
+It is made from Debian's own interpreter, because the virtual machine sees
+the host's /usr and nothing else of the host's Pythons.
+"""
+
+import hashlib
+import os
+import pathlib
+
+from tests.lab.harness import process
+from tests.lab.harness import settings
+
+_REQUIREMENTS = (
+    'nova==34.0.0',
+    'openstack-placement==16.0.0',
+    'glance==33.0.0',
+    # 2.1 turns a deprecation into an error of placement's API
+    'sqlalchemy<2.1',
+    'gunicorn',
+    'PyMySQL',
+    'PyYAML',
+    'requests',
+    'stestr',
+    'testtools',
+)
+
+
+def ensure(lab: settings.Settings) -> None:
+    """Make or complete the environment; nothing to do when warm."""
+    stamp = lab.venv / 'complete'
+    wanted = _fingerprint()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    if not (lab.venv / 'bin' / 'python').exists():
+        process.run('/usr/bin/python3', '-m', 'venv', str(lab.venv))
+    pip = (lab.tool('python'), '-m', 'pip', 'install', '-q')
+    env = {**os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1'}
+    libvirt = f'libvirt-python=={libvirt_version()}'
+    process.run(*pip, *_REQUIREMENTS, libvirt, timeout=900, env=env)
+    process.run(*pip, '-e', str(settings.REPOSITORY), timeout=300, env=env)
+    stamp.write_text(wanted)
+
+
+def libvirt_version() -> str:
+    """Of the library on this machine: the binding must match it."""
+    return process.run('pkg-config', '--modversion', 'libvirt').strip()
+
+
+def _fingerprint() -> str:
+    files = ('setup.cfg', 'pyproject.toml', 'requirements.txt')
+    digest = hashlib.sha256(' '.join(_REQUIREMENTS).encode())
+    digest.update(str(settings.REPOSITORY).encode())
+    for name in files:
+        path: pathlib.Path = settings.REPOSITORY / name
+        digest.update(path.read_bytes() if path.exists() else b'-')
+    return digest.hexdigest()

@@ -1,0 +1,207 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The virtual machine that is the GPU host."""
+
+import collections.abc
+import contextlib
+import os
+import pathlib
+import shutil
+import time
+
+from tests.lab.harness import agent
+from tests.lab.harness import errors
+from tests.lab.harness import initrd
+from tests.lab.harness import kernel
+from tests.lab.harness import process
+from tests.lab.harness import qmp
+from tests.lab.harness import settings
+from tests.lab.harness import topology
+
+_BOOT_TIMEOUT = 180
+_CMD = '/sys/module/labgpu/parameters/cmd'
+# The guests' log files and nova-compute's, as the host sees them too.
+OUT = '/var/log/lab'
+
+
+class Machine:
+    """Starts, asks and ends the machine of one lab."""
+
+    def __init__(self, lab: settings.Settings) -> None:
+        self._lab = lab
+        self.folder = lab.run / 'machine'
+        self.out = self.folder / 'out'
+        self.daemon = process.Daemon('qemu', self.folder)
+        self.agent = agent.Agent(lab.port('agent'))
+
+    @property
+    def console(self) -> pathlib.Path:
+        return self.folder / 'console'
+
+    def start(self, linux: kernel.Kernel, host: topology.Topology) -> None:
+        """Boot; returns at once, see ``wait_ready``."""
+        if self.daemon.pid is not None:
+            raise errors.LabError('the machine runs already; end it: lab down')
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        initrd.build(linux, self.folder / 'initrd')
+        command = [
+            *self._machine(linux),
+            *self._shares(linux),
+            *self._network(),
+            *topology.qemu_devices(host, self.folder),
+        ]
+        self.daemon.start(command, nice=5)
+
+    def wait_ready(self) -> float:
+        """Wait for libvirt inside; return its uptime then, in seconds."""
+        process.wait_for(
+            'machine', self._said_ready, _BOOT_TIMEOUT, self.daemon
+        )
+        return self.milestones()['READY']
+
+    def _said_ready(self) -> bool:
+        return 'READY' in self.milestones()
+
+    def milestones(self) -> dict[str, float]:
+        """What the console told about the start -> seconds of uptime."""
+        if not self.console.exists():
+            return {}
+        text = self.console.read_text(errors='replace')
+        said = (
+            line.strip().removeprefix('LAB-').split()
+            for line in text.splitlines()
+            if line.startswith('LAB-')
+        )
+        return {word[0]: float(word[1]) for word in said if len(word) == 2}
+
+    def stop(self) -> None:
+        self.daemon.stop(patience=5)
+
+    def qmp(self) -> contextlib.AbstractContextManager[qmp.Qmp]:
+        return qmp.Qmp(self.folder / 'qmp')
+
+    # What the hardware does
+
+    def insert(self, *cards: topology.Card) -> None:
+        """Insert cards and enable their virtual functions."""
+        for card in cards:
+            self.tell_module(card.command)
+            if card.vfs:
+                self.enable_functions(card.address, card.vfs)
+        self.agent.check('udevadm settle -t 60', timeout=90)
+
+    def remove(self, card: topology.Card) -> None:
+        self.tell_module(f'del bus={card.bus:#x}')
+        self.agent.check('udevadm settle -t 60', timeout=90)
+
+    def tell_module(self, command: str) -> None:
+        """Speak to labgpu; see the head of labgpu.c for the words."""
+        self.agent.check(f"echo '{command}' > {_CMD}", timeout=120)
+
+    def enable_functions(self, address: str, number: int) -> None:
+        path = f'/sys/bus/pci/devices/{address}'
+        self.agent.check(
+            f'echo 0 > {path}/sriov_drivers_autoprobe\n'
+            f'case $(cat {path}/class) in 0x03*)'
+            f' echo 1 > {path}/sriov_drivers_autoprobe;; esac\n'
+            f'echo {number} > {path}/sriov_numvfs',
+            timeout=120,
+        )
+
+    def wait_listed(self, names: collections.abc.Collection[str]) -> None:
+        """Wait until libvirt lists node devices."""
+        wanted = set(names)
+        until = time.monotonic() + 120
+        while wanted - set(self._listed()):
+            if time.monotonic() > until:
+                lacking = ', '.join(sorted(wanted - set(self._listed())))
+                raise errors.LabError(f'libvirt never listed {lacking}')
+            time.sleep(0.5)
+
+    def _listed(self) -> list[str]:
+        text = self.agent.check('virsh nodedev-list --cap pci', timeout=60)
+        return text.split()
+
+    # QEMU's command line, in parts
+
+    def _machine(self, linux: kernel.Kernel) -> list[str]:
+        shares = ','.join(
+            f'{tag}:{"rw" if writable else "ro"}:{path}'
+            for tag, (_source, path, writable) in self._mounts(linux).items()
+        )
+        append = (
+            'console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt '
+            'mitigations=off nokaslr tsc=reliable '
+            f'lab.share={shares} lab.modules={linux.modules} '
+            f'lab.pid1={settings.LAB}/inside/pid1'
+        )
+        return [
+            'qemu-system-x86_64',
+            *('-name', 'nova-accel-lab'),
+            *('-machine', 'q35,kernel-irqchip=split'),
+            *('-accel', 'tcg,thread=multi,tb-size=512'),
+            *('-cpu', 'max', '-smp', '2', '-m', f'{self._lab.memory_mib}M'),
+            *('-nodefaults', '-no-user-config', '-display', 'none'),
+            *('-no-reboot', '-serial', f'file:{self.console}'),
+            *('-qmp', f'unix:{self.folder}/qmp,server=on,wait=off'),
+            *('-kernel', str(linux.image)),
+            *('-initrd', str(self.folder / 'initrd')),
+            *('-append', append),
+            *('-device', 'intel-iommu,intremap=on'),
+        ]
+
+    def _mounts(
+        self, linux: kernel.Kernel
+    ) -> dict[str, tuple[str, str, bool]]:
+        """Tag -> (folder of the host, where it is mounted, writable)."""
+        own = (str(self._lab.state), str(settings.REPOSITORY))
+        # A folder inside another is mounted after it.
+        inner = sorted({*own}, key=len)
+        named = {
+            f'lab{i}': (path, path, False) for i, path in enumerate(inner)
+        }
+        return {
+            'usr': ('/usr', '/usr', False),
+            **named,
+            'out': (str(self.out), OUT, True),
+        }
+
+    def _shares(self, linux: kernel.Kernel) -> list[str]:
+        arguments: list[str] = []
+        for tag, (source, _path, writable) in self._mounts(linux).items():
+            device = f'local,id={tag},path={source},security_model=none'
+            mode = '' if writable else ',readonly=on'
+            arguments += (
+                *('-fsdev', f'{device},multidevs=remap{mode}'),
+                *('-device', f'virtio-9p-pci,fsdev={tag},mount_tag={tag}'),
+            )
+        return arguments
+
+    def _network(self) -> list[str]:
+        forwards = ''.join(
+            f',hostfwd=tcp:127.0.0.1:{self._lab.port(name)}-:{inside}'
+            for name, inside in (('agent', 2222), ('libvirt', 16509))
+        )
+        return [
+            *('-netdev', f'user,id=lan{forwards}'),
+            *('-device', 'virtio-net-pci,netdev=lan,romfile='),
+        ]
+
+
+def is_possible() -> str | None:
+    """Why the lab cannot run on this machine, None if it can."""
+    if os.geteuid() != 0:
+        return 'root is needed'
+    if not pathlib.Path('/etc/debian_version').exists():
+        return 'this is not Debian'
+    return None

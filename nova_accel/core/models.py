@@ -13,10 +13,10 @@
 
 import collections.abc
 
-from nova_accel import exception
 from nova_accel.core import device
 from nova_accel.core import topology
 from nova_accel.core import whitelist
+from nova_accel import exception
 
 _LISTED = 8
 

@@ -14,8 +14,8 @@
 import collections.abc
 import dataclasses
 
-from nova_accel.core import naming
 from nova_accel.core.inventory import values
+from nova_accel.core import naming
 
 
 @dataclasses.dataclass(frozen=True)

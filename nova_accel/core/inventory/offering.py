@@ -20,15 +20,15 @@ import operator
 import os_resource_classes
 import os_traits
 
-from nova_accel import exception
 from nova_accel.core import conflict
 from nova_accel.core import device
 from nova_accel.core import identity
+from nova_accel.core.inventory import values
 from nova_accel.core import models
 from nova_accel.core import naming
 from nova_accel.core import topology
 from nova_accel.core import whitelist
-from nova_accel.core.inventory import values
+from nova_accel import exception
 
 
 def offer(

@@ -17,11 +17,11 @@ import itertools
 
 import os_traits
 
-from nova_accel.core import naming
-from nova_accel.core import whitelist
 from nova_accel.core.inventory import holdings
 from nova_accel.core.inventory import offering
 from nova_accel.core.inventory import values
+from nova_accel.core import naming
+from nova_accel.core import whitelist
 
 
 def desired(

@@ -153,8 +153,10 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Inventory:
-    """One inventory record as Placement knows it; step_size and
-    allocation_ratio are always 1."""
+    """One inventory record as Placement knows it.
+
+    step_size and allocation_ratio are always 1.
+    """
 
     total: int
     reserved: int

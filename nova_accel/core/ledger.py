@@ -15,19 +15,16 @@ nova's tracker forgets a claim between the pick and the first save of the
 instance. The ledger does not. What is free is what is published, less what
 the tracker has assigned, less what stands here.
 
-========  ==============================================  ========
-state     event                                           next
-========  ==============================================  ========
-free      add: a claim call picked it                     picked
-picked    settle: it was read back from the database      free
-picked    release: its server gave it up                  free
-picked    drop: the claim call that picked it failed      free
-free      settle, release, drop                           free
-picked    add by the same consumer                        picked
-picked    add by another consumer                         an error
-========  ==============================================  ========
-
-(``free`` as far as the ledger is concerned: the tracker may know better.)
+=======  ===============================================  =======
+state    event                                            next
+=======  ===============================================  =======
+absent   add: a claim call picked it                      picked
+absent   settle, release                                  absent
+picked   settle: it was read back from the database       absent
+picked   release: its server gave it up, or the claim     absent
+         call that picked it failed
+picked   add: it would serve two servers                  error
+=======  ===============================================  =======
 
 Not thread safe: callers hold nova's compute resource lock.
 """
@@ -36,44 +33,34 @@ import collections.abc
 
 from nova_accel.core import inventory
 
+_Claims = collections.abc.Collection[inventory.Claim]
+
 
 class Ledger:
-    """Picks, each with the server or migration that it was made for."""
+    """The picks of this process."""
 
     def __init__(self) -> None:
-        self._picks: dict[inventory.Claim, str] = {}
+        self._picks: set[inventory.Claim] = set()
 
-    def add(
-        self, consumer: str, claims: collections.abc.Iterable[inventory.Claim]
-    ) -> None:
-        """Write down what a claim call has picked: all or nothing.
+    def add(self, claims: _Claims) -> None:
+        """Write down what one claim call has picked: all or nothing.
 
-        :raises ValueError: another consumer has picked one of them.
+        :raises ValueError: one of them is picked already.
         """
-        picks = dict.fromkeys(claims, consumer)
-        for claim in picks:
-            holder = self._picks.get(claim, consumer)
-            if holder != consumer:
-                raise ValueError(
-                    f'{claim.unit} is picked for {holder}, and again for '
-                    f'{consumer}'
-                )
-        self._picks.update(picks)
+        twice = self._picks.intersection(claims)
+        if twice or len(set(claims)) < len(claims):
+            names = sorted(claim.unit for claim in twice or claims)
+            raise ValueError(f'picked twice: {", ".join(names)}')
+        self._picks.update(claims)
 
-    def release(
-        self, claims: collections.abc.Iterable[inventory.Claim]
-    ) -> None:
-        """Forget units that their server gave up."""
-        for claim in claims:
-            self._picks.pop(claim, None)
+    def release(self, claims: _Claims) -> None:
+        """Forget units that their server gave up or never got."""
+        self._picks.difference_update(claims)
 
-    # Once the database has it, the tracker reads it from there.
-    settle = release
-
-    def drop(self, consumer: str) -> None:
-        """Forget all picks of a consumer whose claim call failed."""
-        self.release([c for c, by in self._picks.items() if by == consumer])
+    def settle(self, persisted: _Claims) -> None:
+        """Forget picks that the database has: it tells the tracker."""
+        self._picks.difference_update(persisted)
 
     def held(self) -> frozenset[inventory.Claim]:
-        """Return all picks."""
+        """Return all picks that the database does not have yet."""
         return frozenset(self._picks)

@@ -30,7 +30,7 @@ _SYMBOL = re.compile(r'[A-Z0-9_]{1,255}', re.ASCII)
 _GROUP_POLICY = 'group_policy'
 _POLICIES = ('none', 'isolate')
 
-Wants = collections.abc.Mapping[str, collections.abc.Mapping[str, int]]
+Amounts = collections.abc.Mapping[str, collections.abc.Mapping[str, int]]
 """Provider uuid -> resource class -> amount."""
 
 Allocations = collections.abc.Mapping[
@@ -154,21 +154,30 @@ def _policy(value: str | None) -> str | None:
     return None if value is None else _one_of(_GROUP_POLICY, value, _POLICIES)
 
 
-def split(
+@dataclasses.dataclass(frozen=True)
+class Wants:
+    """An allocation, split by who serves it.
+
+    :ivar ours: what this project must find units for.
+    :ivar rest: everything else, as it came.
+    """
+
+    ours: Amounts
+    rest: Allocations
+
+
+def wants(
     allocations: Allocations | None,
-    is_ours: collections.abc.Callable[[str], bool],
-) -> tuple[Wants, Allocations]:
+    ours: collections.abc.Container[str],
+) -> Wants:
     """Split what nova hands to a claim.
 
-    :param is_ours: tells a provider of ours by its uuid.
-    :returns: what this project must find units for, and the rest as it
-        came.
+    :param ours: uuids of our providers.
     """
     given = allocations or {}
-    mine = {rp for rp in given if is_ours(rp)}
-    return (
-        {rp: dict(given[rp]['resources']) for rp in given if rp in mine},
-        {rp: given[rp] for rp in given if rp not in mine},
+    return Wants(
+        {rp: dict(a['resources']) for rp, a in given.items() if rp in ours},
+        {rp: allocation for rp, allocation in given.items() if rp not in ours},
     )
 
 

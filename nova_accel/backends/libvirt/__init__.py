@@ -10,3 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 """Devices as libvirt lists them, on any host that libvirt runs on."""
+
+from nova_accel.backends.libvirt import backend
+
+LibvirtBackend = backend.LibvirtBackend
+
+__all__ = ['LibvirtBackend']

@@ -35,7 +35,6 @@ from nova_accel.core import ledger
 from nova_accel.core import naming
 from nova_accel.core import packing
 from nova_accel.core import request
-from nova_accel.core import topology
 from nova_accel.core import whitelist
 from nova_accel import exception
 from nova_accel.objects import vgpu_capabilities
@@ -56,6 +55,19 @@ class Snapshot:
     known_ids: frozenset[str]
     offer: inventory.Offer
 
+    def serves(
+        self,
+        node: inventory.Node,
+        rules: whitelist.Whitelist,
+        ids: frozenset[str],
+    ) -> bool:
+        """Tell whether the offer would come out the same, given the same
+        devices: ids that it has chosen anyway change nothing."""
+        return (
+            (self.node, self.rules) == (node, rules)
+            and ids - self.known_ids <= self.offer.cards.keys()
+        )
+
     @functools.cached_property
     def pools(self) -> dict[str, inventory.Pool]:
         """Pools by the uuid of their provider."""
@@ -65,54 +77,23 @@ class Snapshot:
         }
 
     @functools.cached_property
-    def units(
-        self,
-    ) -> dict[inventory.Claim, tuple[inventory.Pool, inventory.Unit]]:
-        """Every unit on offer, by the claim that would hold it."""
-        return {
-            inventory.Claim(rp, stock.resource_class, str(unit.id)): (
-                pool,
-                unit,
-            )
-            for rp, pool in self.pools.items()
-            for stock in pool.stocks
-            for unit in stock.units
-        }
-
-    @functools.cached_property
     def by_mdev(self) -> dict[str, inventory.Claim]:
         """The unit that each possible mediated device of ours serves."""
         return {
-            naming.mdev_uuid(claim.provider, claim.unit): claim
-            for claim, (_pool, unit) in self.units.items()
-            if unit.id.is_vgpu
+            naming.mdev_uuid(rp, unit): inventory.Claim(
+                rp, stock.resource_class, unit
+            )
+            for rp, pool in self.pools.items()
+            for stock in pool.stocks
+            if stock.model
+            for unit in stock.ids
         }
 
     @functools.cached_property
-    def out_of_service(self) -> frozenset[inventory.Claim]:
+    def strangers(self) -> frozenset[inventory.Claim]:
         """Units whose place somebody else's mediated device takes."""
         foreign = [m for m in self.view.mdevs if m.uuid not in self.by_mdev]
-        return inventory.occupied(self.node, self.offer, foreign)
-
-    @functools.cached_property
-    def by_id(self) -> dict[str, device.Device]:
-        """Devices by every id that names exactly one of them."""
-        count = collections.Counter(
-            each for dev in self.view.devices for each in set(dev.ids)
-        )
-        return {
-            each: dev
-            for dev in self.view.devices
-            for each in dev.ids
-            if count[each] == 1
-        }
-
-    @functools.cached_property
-    def cards(self) -> dict[device.PciAddress, topology.Card]:
-        return {
-            card.device.address: card
-            for card in topology.cards(self.view.devices)
-        }
+        return inventory.occupied(self.offer, foreign)
 
 
 class Manager:
@@ -124,13 +105,16 @@ class Manager:
     def __init__(self, backend: base.Backend) -> None:
         self._backend = backend
         self._snapshot: Snapshot | None = None
+        # The offer before the last change of the hardware: what a pool has
+        # lost since is remembered in Placement.
+        self._former: inventory.Offer | None = None
         self._ledger = ledger.Ledger()
         self._known: Known = {}
         # What servers hold, and the part of it Placement has been told of.
         self._held: frozenset[inventory.Claim] = frozenset()
         self._announced: frozenset[inventory.Claim] = frozenset()
         self._settled = False
-        self._owned: frozenset[str] = frozenset()
+        self._holding: frozenset[str] = frozenset()
         self._said: frozenset[object] = frozenset()
         self._locks: collections.defaultdict[str, threading.Lock] = (
             collections.defaultdict(threading.Lock)
@@ -180,20 +164,15 @@ class Manager:
         """Make a new snapshot, unless nothing it depends on changed."""
         ids = self._known_ids()
         old = self._snapshot
-        if old is None or (old.node, old.rules, old.known_ids) != (
-            node,
-            rules,
-            ids,
-        ):
-            offer = inventory.offer(node, rules, view.devices, ids)
-        elif old.view is view:
-            return
-        elif old.view.devices == view.devices:
-            offer = old.offer
-        else:
-            offer = inventory.offer(node, rules, view.devices, ids)
+        if old and old.serves(node, rules, ids):
+            if old.view is view:
+                return
+            if old.view.devices == view.devices:
+                self._snapshot = dataclasses.replace(old, view=view)
+                return
+        offer = inventory.offer(node, rules, view.devices, ids)
+        self._former = old.offer if old else None
         self._snapshot = Snapshot(node, rules, view, ids, offer)
-        self._own()
         self._say(offer)
 
     def _known_ids(self) -> frozenset[str]:
@@ -201,12 +180,6 @@ class Manager:
         return frozenset(
             [known.stable_id for known in self._known.values()]
             + [naming.UnitId.parse(c.unit).device for c in self._held]
-        )
-
-    def _own(self) -> None:
-        self._owned = frozenset(
-            [*self.snapshot.pools, *self._known]
-            + [claim.provider for claim in self._held]
         )
 
     def _say(self, offer: inventory.Offer) -> None:
@@ -227,14 +200,18 @@ class Manager:
 
     # Claims
 
-    def owns(self, provider: str) -> bool:
-        """Tell whether a provider is one of ours."""
-        return provider in self._owned
+    def __contains__(self, provider: object) -> bool:
+        """Tell whether a provider is one of ours, by its uuid."""
+        return (
+            provider in self.snapshot.pools
+            or provider in self._known
+            or provider in self._holding
+        )
 
     def holds(self, claim: inventory.Claim) -> bool:
         return claim in self._held
 
-    def claim(self, wants: request.Wants) -> tuple[inventory.Claim, ...]:
+    def claim(self, wants: request.Amounts) -> tuple[inventory.Claim, ...]:
         """Choose units for one server, all or none.
 
         :raises NotEnoughUnits: this node cannot give them, whatever
@@ -243,9 +220,14 @@ class Manager:
         picks: list[inventory.Claim] = []
         for provider, classes in sorted(wants.items()):
             for resource_class, amount in sorted(classes.items()):
-                picks += self._choose(
-                    provider, resource_class, amount, self._held.union(picks)
+                held = inventory.Holdings.of(
+                    self._held.union(picks, self.snapshot.strangers)
                 )
+                units = self._choose(provider, resource_class, amount, held)
+                picks += [
+                    inventory.Claim(provider, resource_class, str(unit.id))
+                    for unit in units
+                ]
         self._ledger.add(picks)
         self._held = self._held.union(picks)
         return tuple(picks)
@@ -255,35 +237,19 @@ class Manager:
         provider: str,
         resource_class: str,
         amount: int,
-        held: frozenset[inventory.Claim],
-    ) -> list[inventory.Claim]:
+        held: inventory.Holdings,
+    ) -> tuple[inventory.Unit, ...]:
         pool = self.snapshot.pools.get(provider)
-        here = frozenset(c for c in held if c.provider == provider)
-        try:
-            if pool is None:
-                raise exception.NoFit(reason='it is not offered here any more')
-            units = packing.choose(
-                pool,
-                resource_class,
-                here
-                | {
-                    c
-                    for c in self.snapshot.out_of_service
-                    if c.provider == provider
-                },
-                amount,
-            )
-        except exception.NoFit as e:
-            raise exception.NotEnoughUnits(
-                provider=provider,
-                resource_class=resource_class,
-                amount=amount,
-                reason=e.kwargs['reason'],
-            )
-        return [
-            inventory.Claim(provider, resource_class, str(unit.id))
-            for unit in units
-        ]
+        for stock in pool.stocks if pool else ():
+            if pool and stock.resource_class == resource_class:
+                free = inventory.free(pool, stock, held)
+                return packing.choose(pool, stock, free, amount)
+        raise exception.NotEnoughUnits(
+            provider=provider,
+            amount=amount,
+            resource_class=resource_class,
+            reason='it is not offered here any more',
+        )
 
     def unclaim(self, claims: Claims) -> None:
         """Forget claims that were released or never came to be."""
@@ -291,7 +257,6 @@ class Manager:
         self._ledger.release(claims)
         self._held -= claims
         self._announced = self._held
-        self._own()
 
     def settle(
         self, persisted: frozenset[inventory.Claim]
@@ -304,8 +269,8 @@ class Manager:
         self._ledger.settle(persisted)
         unsaved = self._ledger.held()
         self._held = self._announced = persisted | unsaved
+        self._holding = frozenset(c.provider for c in self._held)
         self._settled = True
-        self._own()
         return unsaved
 
     @property
@@ -335,24 +300,23 @@ class Manager:
 
         :param known: those of ours that Placement has now.
         """
-        if known != self._known:
-            self._known = known
+        self._known = known
         self._take(node, self.snapshot.rules, self.snapshot.view)
         snapshot = self.snapshot
         return inventory.desired(
             node,
-            snapshot.rules,
-            snapshot.view.devices,
             snapshot.offer,
-            self._announced,
+            self._announced | snapshot.strangers,
             known,
-            snapshot.out_of_service,
+            self._former,
         )
 
     def capabilities(self) -> vgpu_capabilities.VGPUCapabilities:
         """What the vGPU cards here can do, and how much of it is free."""
         return vgpu_capabilities.from_offer(
-            self.snapshot.node, self.snapshot.offer, self._held
+            self.snapshot.node,
+            self.snapshot.offer,
+            self._held | self.snapshot.strangers,
         )
 
     # Devices
@@ -371,11 +335,21 @@ class Manager:
         with contextlib.ExitStack() as undo:
             for claim, assignment in zip(sorted(claims), assignments):
                 undo.callback(self._release, claim, assignment)
-                with self._locks[claim.provider]:
-                    self._backend.prepare(assignment)
+                self._prepare(server, claim, assignment)
             rendered = [self._backend.render(each) for each in assignments]
             undo.pop_all()
         return rendered
+
+    def _prepare(
+        self, server: str, claim: inventory.Claim, assignment: base.Assignment
+    ) -> None:
+        try:
+            with self._locks[claim.provider]:
+                self._backend.prepare(assignment)
+        except exception.DeviceRefused as e:
+            raise exception.DeviceUnavailable(
+                device=claim.unit, server=server, reason=e.kwargs['reason']
+            ) from e
 
     def detach(self, server: str, claims: Claims) -> None:
         """Undo ``attach``. What is still in use stays, and is collected
@@ -424,42 +398,22 @@ class Manager:
 
     def _resolve(self, server: str, claim: inventory.Claim) -> base.Assignment:
         """Find what serves a claim, listed in the whitelist or not."""
-        snapshot = self.snapshot
-        unit_id = naming.UnitId.parse(claim.unit)
-        if claim in snapshot.units:
-            pool, unit = snapshot.units[claim]
-            function, managed = unit.function, pool.rule.managed
-        else:
-            function, managed = self._find(server, unit_id), True
-        if not unit_id.is_vgpu:
-            return base.Assignment(
-                server, claim.unit, function, managed=managed
-            )
-        return base.Assignment(
-            server,
-            claim.unit,
-            function,
-            mdev_uuid=naming.mdev_uuid(claim.provider, claim.unit),
-            mdev_type=unit_id.part,
-        )
-
-    def _find(self, server: str, unit: naming.UnitId) -> device.Device:
-        snapshot = self.snapshot
-        dev = snapshot.by_id.get(unit.device)
-        if dev is None:
+        unit = naming.UnitId.parse(claim.unit)
+        function = self.snapshot.offer.locate(unit)
+        if function is None:
             raise exception.DeviceUnavailable(
-                device=unit.device,
+                device=claim.unit,
                 server=server,
                 reason='it is not in this host any more',
             )
-        if not unit.part or dev.models:
-            return dev
-        card = snapshot.cards[dev.address]
-        for function in card.functions:
-            if function.vf_index == unit.slot:
-                return function
-        raise exception.DeviceUnavailable(
-            device=unit.device,
-            server=server,
-            reason=f'virtual function {unit.slot} does not exist',
+        pool = self.snapshot.pools.get(claim.provider)
+        vgpu = unit.is_vgpu
+        return base.Assignment(
+            unit=claim.unit,
+            function=function,
+            mdev_uuid=(
+                naming.mdev_uuid(claim.provider, claim.unit) if vgpu else None
+            ),
+            mdev_type=unit.part if vgpu else None,
+            managed=pool.rule.managed if pool else True,
         )

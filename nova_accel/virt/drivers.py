@@ -19,7 +19,7 @@ from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import driver as libvirt_driver
 
 from nova_accel.backends import base
-from nova_accel.backends import libvirt as libvirt_backend
+from nova_accel.backends.libvirt import backend as libvirt_backend
 from nova_accel.core import inventory
 from nova_accel.virt import mixin
 
@@ -37,7 +37,8 @@ class LibvirtAccelDriver(
     def accel_backend(self) -> base.Backend:
         # Nova reconnects on its own: ask for the connection each time.
         return libvirt_backend.LibvirtBackend(
-            lambda: self._host.get_connection()
+            lambda: self._host.get_connection(),
+            resync_interval=mixin.CONF.accel.resync_interval,
         )
 
     def accel_node(self) -> inventory.Node:
@@ -50,7 +51,7 @@ class LibvirtAccelDriver(
         theirs = {
             provider: allocation
             for provider, allocation in (allocations or {}).items()
-            if not self.accel.owns(provider)
+            if provider not in self.accel
         }
         return super()._allocate_mdevs(theirs)
 

@@ -37,6 +37,8 @@ from nova_accel.virt import tree
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
+accel_conf.register_opts(CONF)
+
 
 class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
     """Put in front of a nova driver class.
@@ -46,7 +48,6 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
 
     def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
         super().__init__(*args, **kwargs)
-        accel_conf.register_opts(CONF)
         self._units = tree.UnitsCache()
         self.accel = manager.Manager(self.accel_backend())
 
@@ -155,11 +156,10 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         self, instance: objects.Instance
     ) -> frozenset[inventory.Claim]:
         """Units of ours that a server holds, by nova's own record."""
-        resources = instance.resources if 'resources' in instance else None
         return frozenset(
             claim
-            for claim in tracker.claims_of(resources)
-            if self.accel.owns(claim.provider)
+            for claim in tracker.claims_of(instance.resources)
+            if claim.provider in self.accel
         )
 
     def _announce(
@@ -185,7 +185,7 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
 
 def _rules() -> whitelist.Whitelist:
     try:
-        return sources.load(CONF.accel.config, CONF.accel.config_dir)
+        return sources.load(accel_conf.paths(CONF))
     except exception.InvalidWhitelist as e:
         LOG.critical('nova-compute does not start: %s', e)
         raise

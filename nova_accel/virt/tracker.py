@@ -105,23 +105,23 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
     def _claim_resources(
         self, allocations: ty.Any
     ) -> objects.ResourceList | None:
-        ours, rest = request.split(allocations, self.accel.owns)
-        if not ours:
+        wants = request.wants(allocations, self.accel)
+        if not wants.ours:
             return super()._claim_resources(allocations)
         with contextlib.ExitStack() as undo:
-            picks = self._pick(ours)
+            picks = self._pick(wants.ours)
             undo.callback(self.accel.unclaim, picks)
             resources = [
                 tree.resource(p.provider, p.resource_class, p.unit)
                 for p in picks
             ]
-            theirs = super()._claim_resources(rest)
+            theirs = super()._claim_resources(wants.rest)
             self._add_assigned_resources(resources)
             undo.pop_all()
         self.local.picks = picks
         return objects.ResourceList(objects=[*(theirs or ()), *resources])
 
-    def _pick(self, wants: request.Wants) -> tuple[inventory.Claim, ...]:
+    def _pick(self, wants: request.Amounts) -> tuple[inventory.Claim, ...]:
         try:
             return self.accel.claim(wants)
         except exception.NotEnoughUnits as e:
@@ -151,7 +151,10 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
     def _ours(
         self, claims: collections.abc.Iterable[inventory.Claim]
     ) -> frozenset[inventory.Claim]:
-        return frozenset(c for c in claims if self.accel.owns(c.provider))
+        # Named units of the root (persistent memory) are stock nova's. After
+        # a start the providers of the rest are not known yet.
+        root = self.accel.snapshot.node.uuid
+        return frozenset(c for c in claims if c.provider != root)
 
     @utils.synchronized(SEMAPHORE, fair=True)
     def publish(

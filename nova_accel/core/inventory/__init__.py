@@ -18,6 +18,7 @@ hold and what is out of service, and is what gets written to Placement.
 
 from nova_accel.core.inventory import holdings
 from nova_accel.core.inventory import offering
+from nova_accel.core.inventory import strangers
 from nova_accel.core.inventory import tree
 from nova_accel.core.inventory import values
 
@@ -34,4 +35,5 @@ Provider = values.Provider
 Holdings = holdings.Holdings
 offer = offering.offer
 free = holdings.free
+occupied = strangers.occupied
 desired = tree.desired

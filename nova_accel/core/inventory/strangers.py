@@ -1,0 +1,68 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Mediated devices that somebody else made on a card of ours."""
+
+import collections
+import collections.abc
+
+from nova_accel.core import device
+from nova_accel.core.inventory import values
+from nova_accel.core import naming
+
+
+def occupied(
+    offer: values.Offer, mdevs: collections.abc.Iterable[device.Mdev]
+) -> frozenset[values.Claim]:
+    """Return the units whose place foreign mediated devices take.
+
+    They are claims of no provider: the units are not free, and they show as
+    reserved. A virtual function is its own slot; on a card that is one
+    parent the last slots are given up, since ours fill from the first.
+
+    :param mdevs: mediated devices that are not ours.
+    """
+    parents = _parents(offer)
+    seen: collections.Counter[tuple[str, str]] = collections.Counter()
+    found = []
+    for mdev in sorted(mdevs):
+        units = parents.get((mdev.parent, mdev.type_id))
+        if units is None:
+            units = parents.get((mdev.parent, None), ())
+        if not units:
+            continue
+        seen[mdev.parent, mdev.type_id] += 1
+        last = units[-min(seen[mdev.parent, mdev.type_id], len(units))]
+        taken = naming.UnitId(last.id.device, mdev.type_id, last.id.slot)
+        found.append(values.Claim('', '', str(taken)))
+    return frozenset(found)
+
+
+_Parents = dict[tuple[str, str | None], tuple[values.Unit, ...]]
+
+
+def _parents(offer: values.Offer) -> _Parents:
+    """Units by the function that serves them and by vGPU type.
+
+    The key with None stands for any type that is not offered: it still
+    keeps a card that takes one model at a time from taking ours.
+    """
+    parents: dict[tuple[str, str | None], list[values.Unit]] = {}
+    for pool in offer.pools:
+        for stock in pool.stocks:
+            if stock.model is None:
+                continue
+            for unit in stock.units:
+                for key in (stock.model.type_id, None):
+                    parents.setdefault((unit.function.name, key), []).append(
+                        unit
+                    )
+    return {key: tuple(units) for key, units in parents.items()}

@@ -29,16 +29,16 @@ def parents(
 ) -> tuple[Slot, ...]:
     """Functions of a card that create mediated devices.
 
-    A rule that names the card itself means all its virtual functions; a
-    rule that names virtual functions means just those.
+    The card's own device where it can, else its virtual functions: all if
+    the rule names the card itself, else those that it names.
 
     :param matched: names of the devices that the rule matches.
     :returns: numbered virtual functions, or the card's device as slot 0.
     :raises NotOffered: the card creates none.
     """
-    whole = card.device.name in matched
-    if whole and card.device.models:
+    if card.device.models:
         return ((0, card.device),)
+    whole = card.device.name in matched
     found = tuple(
         (number, function)
         for number, function in sorted(card.numbered.items())

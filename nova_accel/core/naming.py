@@ -16,6 +16,7 @@ of one of ours ends in the stable id from which its uuid was computed.
 """
 
 import dataclasses
+import functools
 import hashlib
 import urllib.parse
 import uuid
@@ -36,6 +37,7 @@ _POOL = 'pool'
 HOST_WIDE = 'host'
 
 
+@functools.lru_cache(maxsize=4096)
 def provider_uuid(node_uuid: str, stable_id: str) -> str:
     """Uuid of a provider: a pure function of where and what it is."""
     return str(uuid.uuid5(uuid.UUID(node_uuid), stable_id))

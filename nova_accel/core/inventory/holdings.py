@@ -13,9 +13,13 @@
 
 import collections.abc
 import dataclasses
+import functools
 
 from nova_accel.core.inventory import values
 from nova_accel.core import naming
+
+
+_Units = frozenset[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,48 +28,50 @@ class Holdings:
 
     :ivar units: every unit that is held, through whichever provider.
     :ivar by_provider: provider uuid -> resource class -> units held.
-    :ivar parts: stable id of a card -> what its held units are parts of:
-        vGPU type ids, 'vf', or '' for the card as a whole.
+    :ivar parts: stable id of a card -> what of it is held (a vGPU type id,
+        'vf', or '' for the card as a whole) -> units held.
     """
 
-    units: frozenset[str]
+    units: _Units
     by_provider: collections.abc.Mapping[
-        str, collections.abc.Mapping[str, frozenset[str]]
+        str, collections.abc.Mapping[str, _Units]
     ]
-    parts: collections.abc.Mapping[str, frozenset[str]]
+    parts: collections.abc.Mapping[str, collections.abc.Mapping[str, _Units]]
 
     @classmethod
     def of(cls, claims: collections.abc.Iterable[values.Claim]) -> 'Holdings':
-        by_provider: dict[str, dict[str, set[str]]] = {}
-        parts: dict[str, set[str]] = {}
-        for claim in claims:
-            classes = by_provider.setdefault(claim.provider, {})
-            classes.setdefault(claim.resource_class, set()).add(claim.unit)
-            unit = read(claim.unit)
-            if unit is not None:
-                parts.setdefault(unit.device, set()).add(unit.part)
+        claims = tuple(claims)
+        named = [(read(claim.unit), claim.unit) for claim in claims]
         return cls(
-            frozenset(
-                u for c in by_provider.values() for s in c.values() for u in s
-            ),
-            {
-                rp: {rc: frozenset(units) for rc, units in classes.items()}
-                for rp, classes in by_provider.items()
-            },
-            {dev: frozenset(found) for dev, found in parts.items()},
+            frozenset(claim.unit for claim in claims),
+            _index((c.provider, c.resource_class, c.unit) for c in claims),
+            _index((u.device, u.part, text) for u, text in named if u),
         )
 
 
+def _index(
+    rows: collections.abc.Iterable[tuple[str, str, str]],
+) -> dict[str, dict[str, _Units]]:
+    found: dict[str, dict[str, set[str]]] = {}
+    for outer, inner, unit in rows:
+        found.setdefault(outer, {}).setdefault(inner, set()).add(unit)
+    return {
+        outer: {inner: frozenset(units) for inner, units in group.items()}
+        for outer, group in found.items()
+    }
+
+
+# Every update reads the same few hundred identifiers again.
+@functools.lru_cache(maxsize=8192)
 def read(text: str) -> naming.UnitId | None:
+    """Read the identifier of a unit, None if it is not one of ours."""
     try:
         return naming.UnitId.parse(text)
     except ValueError:
         return None
 
 
-def free(
-    pool: values.Pool, stock: values.Stock, held: Holdings
-) -> frozenset[str]:
+def free(pool: values.Pool, stock: values.Stock, held: Holdings) -> _Units:
     """Units of a stock that a server could get now.
 
     Not those that are held, by whichever provider's claim, nor those whose
@@ -73,13 +79,37 @@ def free(
     one model at a time, the whole device, its virtual functions.
     """
     idle = stock.ids - held.units
-    if not any(unit.id.device in held.parts for unit in stock.units):
+    used = stock.devices.intersection(held.parts)
+    part = stock.units[0].id.part
+    shut = {device for device in used if _is_shut(pool, device, part, held)}
+    if shut:
+        idle = frozenset(
+            unit for unit in idle if stock.by_id[unit].id.device not in shut
+        )
+    if stock.model is None or not used:
         return idle
-    return frozenset(u for u in idle if _fits(pool, stock.by_id[u].id, held))
+    return idle - _crowded_out(stock, held, idle)
 
 
-def _fits(pool: values.Pool, unit: naming.UnitId, held: Holdings) -> bool:
-    others = held.parts.get(unit.device, frozenset()) - {unit.part}
-    if not pool.exclusive and unit.is_vgpu:
+def _is_shut(
+    pool: values.Pool, device: str, part: str, held: Holdings
+) -> bool:
+    """Tell whether a card in use as something else excludes this part."""
+    others = held.parts[device].keys() - {part}
+    if not pool.exclusive:
         others &= {'', naming.UnitId.VF}
-    return not others
+    return bool(others)
+
+
+def _crowded_out(stock: values.Stock, held: Holdings, idle: _Units) -> _Units:
+    """Slots whose room is taken by slots that exist no more.
+
+    Where a card got fewer slots, servers may still hold the old ones.
+    """
+    first = stock.units[0].id
+    mine = held.parts[first.device].get(first.part, frozenset())
+    beyond = len(mine - stock.ids)
+    if not beyond:
+        return frozenset()
+    names = [name for name in stock.by_id if name in idle]
+    return frozenset(names[max(0, len(names) - beyond) :])

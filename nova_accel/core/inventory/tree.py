@@ -9,10 +9,27 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""The whole desired provider tree."""
+"""The whole desired provider tree.
+
+==========================================  ===============================
+a provider is                               then
+==========================================  ===============================
+offered                                     in service; units that no server
+                                            may get now are reserved
+not offered, units of it held               kept, what is not held reserved;
+                                            MISSING if no device is here
+not offered, idle, its device is away       kept for its return, all
+                                            reserved, MISSING
+not offered, idle, its device is here, or   retired
+no rule would make it
+==========================================  ===============================
+
+A pool remembers each device that it has lost by a trait. While a server
+holds the lost device it is in use; after that it is reserved.
+"""
 
 import collections.abc
-import functools
+import dataclasses
 import itertools
 
 import os_traits
@@ -24,9 +41,25 @@ from nova_accel.core import naming
 from nova_accel.core import whitelist
 
 
+_Held = collections.abc.Mapping[str, frozenset[str]]
+_Records = dict[str, tuple[values.Inventory, frozenset[str]]]
+
+_PLAIN = frozenset({naming.MANAGED, os_traits.OWNER_NOVA})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Host:
+    """What every provider is worked out from."""
+
+    node: values.Node
+    offer: values.Offer
+    held: holdings.Holdings
+    former: values.Offer | None
+
+
 def desired(
     node: values.Node,
-    current: values.Offer,
+    offer: values.Offer,
     claims: collections.abc.Iterable[values.Claim],
     known: collections.abc.Mapping[str, values.KnownProvider],
     former: values.Offer | None = None,
@@ -41,132 +74,97 @@ def desired(
         by stable id. Claims on a provider that is neither offered, nor
         known, nor recomputable from the unit's name are left out.
     """
-    held = holdings.Holdings.of(claims)
-    lost = _lost(current, former)
+    host = _Host(node, offer, holdings.Holdings.of(claims), former)
     pools = {
         naming.provider_uuid(node.uuid, pool.stable_id): pool
-        for pool in current.pools
+        for pool in offer.pools
     }
-    gone = {
-        rp: provider.stable_id
-        for rp, provider in known.items()
-        if rp not in pools
-    }
-    gone.update(_recomputed(node, held, pools.keys() | known.keys()))
-    build = functools.partial(_build, node, current, held, known, lost)
+    others = {rp: known[rp] for rp in known if rp not in pools}
+    others.update(_recomputed(host, pools.keys() | known.keys()))
+    ordered = sorted(others.items(), key=lambda item: item[1].stable_id)
     return (
-        *(build(rp, pool.stable_id, pool) for rp, pool in pools.items()),
-        *(
-            build(rp, stable_id, None)
-            for rp, stable_id in sorted(gone.items(), key=lambda kv: kv[1])
-        ),
+        *(_offered(host, rp, p, known.get(rp)) for rp, p in pools.items()),
+        *(_other(host, rp, memory) for rp, memory in ordered),
     )
-
-
-def _lost(
-    current: values.Offer, former: values.Offer | None
-) -> collections.abc.Mapping[str, frozenset[str]]:
-    """Traits for devices that pools of an earlier offer have lost."""
-    if former is None or former is current:
-        return {}
-    return {
-        pool.stable_id: frozenset(
-            naming.missing_trait(unit.id.device)
-            for stock in pool.stocks
-            for unit in stock.units
-            if unit.id.device not in current.present
-        )
-        for pool in former.pools
-    }
 
 
 def _recomputed(
-    node: values.Node,
-    held: holdings.Holdings,
-    seen: collections.abc.Container[str],
-) -> collections.abc.Iterator[tuple[str, str]]:
+    host: _Host, seen: collections.abc.Container[str]
+) -> collections.abc.Iterator[tuple[str, values.KnownProvider]]:
     """Find the cards whose provider Placement has lost."""
-    for rp, classes in held.by_provider.items():
+    for rp, here in host.held.by_provider.items():
         if rp in seen:
             continue
-        for text in itertools.chain.from_iterable(classes.values()):
-            unit = holdings.read(text)
-            if unit and naming.provider_uuid(node.uuid, unit.device) == rp:
-                yield rp, unit.device
-                break
+        for stable_id in _cards(here):
+            if naming.provider_uuid(host.node.uuid, stable_id) == rp:
+                yield rp, values.KnownProvider(stable_id, {}, _PLAIN)
 
 
-def _build(
-    node: values.Node,
-    current: values.Offer,
-    held: holdings.Holdings,
-    known: collections.abc.Mapping[str, values.KnownProvider],
-    lost: collections.abc.Mapping[str, frozenset[str]],
+def _cards(here: _Held) -> set[str]:
+    """Stable ids of the cards that held units are parts of."""
+    units = map(holdings.read, itertools.chain.from_iterable(here.values()))
+    return {unit.device for unit in units if unit is not None}
+
+
+def _offered(
+    host: _Host,
     rp: str,
-    stable_id: str,
-    pool: values.Pool | None,
-) -> values.Provider:
-    memory = known.get(rp) or values.KnownProvider(stable_id, {}, _PLAIN)
-    here = held.by_provider.get(rp, {})
-    remembered = memory.traits | lost.get(stable_id, frozenset())
-    missing, ghosts = _missing(stable_id, here, remembered, current)
-    if pool is None:
-        records = _withdrawn(memory.inventories, here)
-        traits = frozenset(
-            t for t in memory.traits if not naming.is_missing_trait(t)
-        )
-        if _is_absent(stable_id, here, current):
-            traits |= {naming.MISSING}
-    else:
-        records = _in_service(pool, memory, here, held, ghosts)
-        traits = pool.traits
-    return values.Provider(
-        uuid=rp,
-        name=naming.provider_name(node.name, stable_id),
-        stable_id=stable_id,
-        inventories={rc: inventory for rc, (inventory, _u) in records.items()},
-        traits=traits | missing,
-        units={rc: units for rc, (_i, units) in records.items()},
-        retired=pool is None
-        and not here
-        and not _is_awaited(stable_id, current),
-    )
-
-
-_PLAIN = frozenset({naming.MANAGED, os_traits.OWNER_NOVA})
-
-_Held = collections.abc.Mapping[str, frozenset[str]]
-_Records = dict[str, tuple[values.Inventory, frozenset[str]]]
-
-
-def _in_service(
     pool: values.Pool,
-    memory: values.KnownProvider,
-    here: _Held,
-    held: holdings.Holdings,
-    ghosts: int,
-) -> _Records:
-    """Records of what is offered, and of what is held beyond that.
-
-    :param ghosts: devices that the pool has lost and that nobody holds.
-    """
-    records = {}
+    memory: values.KnownProvider | None,
+) -> values.Provider:
+    here = host.held.by_provider.get(rp, {})
+    in_use, idle = _missing(host, pool.stable_id, here, memory)
+    records: _Records = {}
     for stock in pool.stocks:
         mine = here.get(stock.resource_class, frozenset())
         units = stock.ids if mine <= stock.ids else stock.ids | mine
-        total = len(units) + ghosts
-        reserved = total - len(mine) - len(holdings.free(pool, stock, held))
+        total = len(units) + len(idle)
+        usable = len(mine) + len(holdings.free(pool, stock, host.held))
         records[stock.resource_class] = (
-            values.Inventory(total, reserved, total),
+            values.Inventory(total, total - usable, total),
             units,
         )
-    beyond = {rc: units for rc, units in here.items() if rc not in records}
-    known = {
-        rc: inventory
-        for rc, inventory in memory.inventories.items()
-        if rc in beyond
-    }
-    return {**records, **_withdrawn(known, beyond)}
+    # Classes that are held but offered no more.
+    beyond = {rc: here[rc] for rc in here if rc not in records}
+    before = memory.inventories if memory else {}
+    known = {rc: before[rc] for rc in before if rc in beyond}
+    records.update(_withdrawn(known, beyond))
+    traits = pool.traits | in_use | idle
+    return _provider(host, rp, pool.stable_id, records, traits)
+
+
+def _other(
+    host: _Host, rp: str, memory: values.KnownProvider
+) -> values.Provider:
+    stable_id = memory.stable_id
+    here = host.held.by_provider.get(rp, {})
+    in_use, idle = _missing(host, stable_id, here, memory)
+    traits = in_use | idle
+    traits |= {t for t in memory.traits if not naming.is_missing_trait(t)}
+    if _is_absent(host.offer, stable_id, here):
+        traits |= {naming.MISSING}
+    provider = _provider(
+        host, rp, stable_id, _withdrawn(memory.inventories, here), traits
+    )
+    retired = not here and not _is_awaited(host.offer, stable_id)
+    return dataclasses.replace(provider, retired=retired)
+
+
+def _provider(
+    host: _Host,
+    rp: str,
+    stable_id: str,
+    records: _Records,
+    traits: frozenset[str],
+) -> values.Provider:
+    return values.Provider(
+        uuid=rp,
+        name=naming.provider_name(host.node.name, stable_id),
+        stable_id=stable_id,
+        inventories={rc: inventory for rc, (inventory, _u) in records.items()},
+        traits=traits,
+        units={rc: units for rc, (_i, units) in records.items()},
+    )
 
 
 def _withdrawn(
@@ -186,47 +184,54 @@ def _withdrawn(
 
 
 def _missing(
+    host: _Host,
     stable_id: str,
     here: _Held,
-    remembered: collections.abc.Set[str],
-    current: values.Offer,
-) -> tuple[frozenset[str], int]:
-    """Traits for the devices a pool has lost, and how many nobody holds."""
+    memory: values.KnownProvider | None,
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Traits for the devices a pool has lost: those in use, those idle."""
     if not naming.is_pool(stable_id):
-        return frozenset(), 0
-    taken = {
-        naming.missing_trait(unit.device)
-        for unit in map(
-            holdings.read, itertools.chain.from_iterable(here.values())
-        )
-        if unit is not None and unit.device not in current.present
-    }
+        return frozenset(), frozenset()
+    present = host.offer.present
+    in_use = frozenset(map(naming.missing_trait, _cards(here) - present))
     idle = {
         trait
-        for trait in remembered
+        for trait in (memory.traits if memory else ())
         if naming.is_missing_trait(trait) and trait != naming.MISSING
-    } - taken
+    }
+    idle.update(map(naming.missing_trait, _lost(host, stable_id)))
     if idle:
-        idle -= {naming.missing_trait(i) for i in current.present}
-    return frozenset(taken | idle), len(idle)
+        idle -= in_use | set(map(naming.missing_trait, present))
+    return in_use, frozenset(idle)
 
 
-def _is_absent(stable_id: str, here: _Held, current: values.Offer) -> bool:
+def _lost(host: _Host, stable_id: str) -> frozenset[str]:
+    """Stable ids of devices that a pool had in the former offer."""
+    pools = host.former.pools if host.former else ()
+    return frozenset(
+        device
+        for pool in pools
+        if pool.stable_id == stable_id
+        for stock in pool.stocks
+        for device in stock.devices - host.offer.present
+    )
+
+
+def _is_absent(offer: values.Offer, stable_id: str, here: _Held) -> bool:
     """Tell whether nothing of a provider that is not offered is here."""
     if not naming.is_pool(stable_id):
-        return stable_id not in current.present
-    units = map(holdings.read, itertools.chain.from_iterable(here.values()))
-    ids = {unit.device for unit in units if unit is not None}
-    return current.present.isdisjoint(ids) and not _has_kin(stable_id, current)
+        return stable_id not in offer.present
+    return offer.present.isdisjoint(_cards(here)) and not _has_kin(
+        offer, stable_id
+    )
 
 
-def _is_awaited(stable_id: str, current: values.Offer) -> bool:
+def _is_awaited(offer: values.Offer, stable_id: str) -> bool:
     """Tell whether an idle provider waits for its devices to come back."""
     if not naming.is_pool(stable_id):
-        return bool(current.rules) and stable_id not in current.present
-    return any(
-        _makes(rule, stable_id) for rule in current.rules
-    ) and not _has_kin(stable_id, current)
+        return bool(offer.rules) and stable_id not in offer.present
+    made = any(_makes(rule, stable_id) for rule in offer.rules)
+    return made and not _has_kin(offer, stable_id)
 
 
 def _makes(rule: whitelist.Rule, stable_id: str) -> bool:
@@ -239,11 +244,11 @@ def _makes(rule: whitelist.Rule, stable_id: str) -> bool:
     )
 
 
-def _has_kin(stable_id: str, current: values.Offer) -> bool:
+def _has_kin(offer: values.Offer, stable_id: str) -> bool:
     """Tell whether a device is here that would belong to this pool."""
     return any(
         offering.pool_id(rule, dev) == stable_id
-        for rule in current.rules
+        for rule in offer.rules
         if _makes(rule, stable_id)
-        for dev in current.devices
+        for dev in offer.devices
     )

@@ -63,6 +63,11 @@ class Stock:
     def ids(self) -> frozenset[str]:
         return frozenset(self.by_id)
 
+    @functools.cached_property
+    def devices(self) -> frozenset[str]:
+        """Stable ids of the cards that the units are parts of."""
+        return frozenset(unit.id.device for unit in self.units)
+
 
 @dataclasses.dataclass(frozen=True)
 class Pool:

@@ -49,6 +49,10 @@ _TYPES = {
 }
 _MERGE = f'{_TAG}merge'
 
+# PyYAML speaks YAML 1.1, where 1e08 is a string. For the tools that speak 1.2
+# and may have written the file, it is a number.
+_FLOAT_1_2 = re.compile(r'[0-9]+[eE][0-9]+', re.ASCII)
+
 _RESOLVER = yaml.resolver.Resolver()
 
 
@@ -122,10 +126,10 @@ def _decode(file: str, data: bytes) -> str:
 # What stands where the scanner stopped -> what to do about it.
 _ADVICE = {
     '\t': 'a tab cannot indent; use spaces',
-    '*': 'a value that starts with * needs quotes, like "*"',
+    '*': 'a value that starts with * needs quotes',
     '@': 'a value that starts with @ needs quotes',
     '`': 'a value that starts with ` needs quotes',
-    '%': 'a value that starts with % needs quotes',
+    '[': 'a value that holds [ needs quotes here, or a comma is missing',
 }
 
 
@@ -133,15 +137,19 @@ def _syntax_error(
     file: str, text: str, error: yaml.MarkedYAMLError
 ) -> exception.InvalidWhitelist:
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else None
-    said = error.problem or 'not YAML'
-    if error.context and error.context_mark:
-        said = f'{said} {error.context} of line {error.context_mark.line + 1}'
-    advice = _ADVICE.get(
-        _culprit(text, mark),
-        'check indentation, quotes and brackets up to here',
+    advice = _ADVICE.get(_culprit(text, mark))
+    if advice is None:
+        said = error.problem or 'it cannot be read'
+        if error.context and error.context_mark:
+            line = error.context_mark.line + 1
+            said = f'{said} ({error.context}, line {line})'
+        advice = (
+            f'{said}; up to here, check indentation, quotes, brackets and '
+            f'the space after each colon'
+        )
+    return _failure(
+        file, mark.line + 1 if mark else None, f'YAML syntax error: {advice}'
     )
-    return _failure(file, line, f'YAML syntax error: {said}; {advice}')
 
 
 def _culprit(text: str, mark: yaml.Mark | None) -> str:
@@ -245,6 +253,7 @@ class _Composer:
             self._refuse(
                 place, 'the merge key << is not supported; write the keys out'
             )
-        return document.Scalar(
-            place, event.value, _TYPES.get(tag, document.STRING)
-        )
+        kind = _TYPES.get(tag, document.STRING)
+        if kind == document.STRING and _FLOAT_1_2.fullmatch(event.value):
+            kind = document.NUMBER
+        return document.Scalar(place, event.value, kind)

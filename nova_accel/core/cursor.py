@@ -21,8 +21,8 @@ import dataclasses
 import difflib
 import re
 
-from nova_accel import exception
 from nova_accel.core import document
+from nova_accel import exception
 
 _DECIMAL = re.compile(r'0|[1-9][0-9]{0,8}', re.ASCII)
 _TRUE = frozenset({'yes', 'true', 'on'})
@@ -48,7 +48,9 @@ def near_miss(
     near = difflib.get_close_matches(
         word.lower(), by_lower, n=1, cutoff=cutoff
     )
-    return by_lower[near[0]] if near else None
+    # Too short to look alike, but part of one option only: VF, type-VF.
+    near = near or [lower for lower in by_lower if word.lower() in lower]
+    return by_lower[near[0]] if len(near) == 1 else None
 
 
 def did_you_mean(word: str, options: collections.abc.Iterable[str]) -> str:

@@ -270,7 +270,7 @@ def _address_regex(here: cursor.Cursor) -> Predicate | None:
     fields = here.known(_PARTS)
     if fields is None:
         return None
-    if not fields:
+    if here.is_empty:
         here.fail(f'name at least one of {", ".join(_PARTS)}')
         return None
     patterns = {name: _regex(field) for name, field in fields.items()}
@@ -279,7 +279,7 @@ def _address_regex(here: cursor.Cursor) -> Predicate | None:
         for name, pattern in patterns.items()
         if pattern is not None
     }
-    if len(good) < len(patterns):
+    if not good or len(good) < len(patterns):
         return None
     if all(pattern.pattern == '.*' for pattern in good.values()):
         return Anything()

@@ -24,11 +24,11 @@ import typing as ty
 import os_resource_classes
 import os_traits
 
-from nova_accel import exception
 from nova_accel.core import cursor
 from nova_accel.core import device
 from nova_accel.core import document
 from nova_accel.core import match
+from nova_accel import exception
 
 Place = document.Place
 
@@ -129,10 +129,12 @@ def parse(
     problems: list[exception.Problem] = []
     rules: dict[str, Rule] = {}
     for node in documents:
-        for rule in _document(cursor.Cursor(node, node.place, problems)):
+        found: list[exception.Problem] = []
+        for rule in _document(cursor.Cursor(node, node.place, found)):
             first = rules.setdefault(rule.name, rule)
             if first is not rule:
-                problems.append(_twice(rule, first))
+                found.append(_twice(rule, first))
+        problems.extend(sorted(found, key=lambda problem: problem.line or 0))
     if problems:
         raise exception.InvalidWhitelist(problems)
     return Whitelist(tuple(rules.values()))
@@ -212,9 +214,9 @@ def _rule(
         _KEYS, _LATER_KEYS, dict.fromkeys(match.KEYS, 'belongs under match')
     )
     if fields is not None:
-        for key in ('kind', 'match'):
+        for key, advice in _REQUIRED.items():
             if key not in fields:
-                here.missing(key, 'every rule needs it')
+                here.missing(key, advice)
     values = {'kind': '', 'match': (), **defaults, **_values(fields, _KEYS)}
     rule = Rule(name=name, place=here.place, **values)
     _check(rule, fields or {})
@@ -349,6 +351,10 @@ _DEFAULTS: dict[str, _Reader] = {
 }
 # Accepted where they say what happens anyway; a rule does not carry them.
 _WORDS_ONLY = frozenset({'new_devices', 'owner'})
+_REQUIRED = {
+    'kind': 'write kind: vgpu or kind: pci',
+    'match': 'say which devices the rule is for',
+}
 _ONLY_WITH = {
     'models': KIND_VGPU,
     'mode': KIND_VGPU,
@@ -398,7 +404,10 @@ def _not_a_vgpu(rule: Rule) -> str | None:
 def _too_few_slots(rule: Rule) -> str | None:
     if rule.max_slots is None or _slots(rule.levels) <= rule.max_slots:
         return None
-    return f'the levels hold {_slots(rule.levels)} slots, which is more'
+    return (
+        f'{rule.max_slots} is less than the {_slots(rule.levels)} slots of '
+        f'the levels; correct one of the two'
+    )
 
 
 _CONTRADICTIONS: tuple[

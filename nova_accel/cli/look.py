@@ -1,0 +1,125 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Take the look that ``survey`` describes: read files, ask libvirt.
+
+libvirt and YAML are imported when they are needed, so that --help and wrong
+usage answer at once.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import typing as ty
+
+from nova_accel.cli import options
+from nova_accel.cli import survey
+from nova_accel.cli import uri as uris
+from nova_accel.core import device
+from nova_accel.core import inventory
+from nova_accel.core import whitelist
+from nova_accel import exception
+
+if ty.TYPE_CHECKING:
+    from nova_accel.conf import sources
+
+# Stands for the compute node's uuid, which only nova and Placement know.
+_NO_UUID = '00000000-0000-0000-0000-000000000000'
+
+
+def look(args: argparse.Namespace) -> survey.Survey:
+    """Read the whitelist and the host that the options name."""
+    found = survey.Survey(
+        uri=uris.shown(args.connect),
+        local=uris.is_local(args.connect),
+        node=inventory.Node(args.node or '', args.node_uuid or _NO_UUID),
+        node_uuid_known=args.node_uuid is not None,
+    )
+    rules, found = _with_files(found, args)
+    try:
+        return _with_host(found, rules, args)
+    except exception.BackendUnavailable as error:
+        return dataclasses.replace(
+            found, failure=uris.scrub(str(error), args.connect)
+        )
+
+
+def _with_files(
+    found: survey.Survey, args: argparse.Namespace
+) -> tuple[whitelist.Whitelist, survey.Survey]:
+    from nova_accel.conf import sources
+
+    paths = _paths(args)
+    try:
+        rules = sources.load(paths)
+    except exception.InvalidWhitelist as error:
+        return whitelist.Whitelist(), dataclasses.replace(
+            found, problems=error.problems
+        )
+    return rules, dataclasses.replace(found, files=sources.find(paths))
+
+
+def _paths(args: argparse.Namespace) -> 'sources.Paths':
+    """What to read: what the options name, or else what is installed."""
+    from nova_accel.conf import sources
+
+    if args.config or args.config_dir:
+        first, *further = args.config or ['']
+        return sources.Paths(
+            first, args.config_dir or '', further=tuple(further)
+        )
+    return sources.Paths(
+        options.CONFIG,
+        options.CONFIG_DIR,
+        optional=frozenset({options.CONFIG, options.CONFIG_DIR}),
+    )
+
+
+def _with_host(
+    found: survey.Survey,
+    rules: whitelist.Whitelist,
+    args: argparse.Namespace,
+) -> survey.Survey:
+    name, view = _read_host(args)
+    node = dataclasses.replace(found.node, name=name)
+    return dataclasses.replace(
+        found,
+        node=node,
+        view=view,
+        offer=inventory.offer(node, rules, view.devices),
+    )
+
+
+def _read_host(args: argparse.Namespace) -> tuple[str, device.HostView]:
+    """Return the node's name and devices.
+
+    :raises BackendUnavailable: libvirt cannot be asked.
+    """
+    try:
+        import libvirt
+
+        from nova_accel.backends.libvirt import backend
+    except ImportError as error:
+        raise exception.BackendUnavailable(
+            reason=f"{error}; install libvirt's Python binding and lxml "
+            f'(python3-libvirt and python3-lxml, or with pip '
+            f'nova-accel[libvirt])'
+        ) from error
+    # libvirt would print every error by itself, once more.
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    try:
+        with contextlib.closing(libvirt.openReadOnly(args.connect)) as conn:
+            found = backend.LibvirtBackend(lambda: conn).discover(full=True)
+            return args.node or conn.getHostname(), found
+    except libvirt.libvirtError as error:
+        raise exception.BackendUnavailable(
+            reason=f'{uris.shown(args.connect)}: {error}'
+        ) from error

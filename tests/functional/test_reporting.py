@@ -1,0 +1,244 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What Placement is told: nested providers, and that they hold still."""
+
+import collections
+import typing as ty
+from unittest import mock
+
+import os_traits
+
+from nova_accel.core import naming
+from nova_accel.testing import cloud
+
+from tests.functional import rules
+
+CARD = 'pci_0000_3b_00_0'
+
+
+class ProviderTest(cloud.CloudTestCase):
+    def test_a_card_is_one_child_and_its_size_an_amount(self) -> None:
+        self.start_host('host1', 't4', rules.T4_8Q)
+        inventories = self.inventories('host1')
+        self.assertEqual(2, len(inventories))
+        for stable_id, classes in inventories.items():
+            self.assertTrue(stable_id.startswith('sn:'), stable_id)
+            self.assertEqual({'VGPU': (2, 0)}, classes)
+
+    def test_whole_devices_are_pooled_by_numa_node(self) -> None:
+        self.start_host('host1', 'a100', rules.A100)
+        self.assertEqual(
+            [{'CUSTOM_A100': (4, 0)}, {'CUSTOM_A100': (4, 0)}],
+            list(self.inventories('host1').values()),
+        )
+
+    def test_names_and_uuids_are_functions_of_node_and_device(self) -> None:
+        root = self.start_host('host1', 't4', rules.T4_8Q)
+        children = [
+            rp
+            for rp in self._get_all_rps_in_a_tree(root)
+            if rp['uuid'] != root
+        ]
+        self.assertEqual(2, len(children))
+        for rp in children:
+            prefix, _, stable_id = rp['name'].partition('_accel_')
+            self.assertEqual('host1', prefix)
+            self.assertEqual(
+                naming.provider_uuid(root, stable_id), rp['uuid']
+            )
+            self.assertEqual(root, rp['parent_provider_uuid'])
+
+    def test_traits(self) -> None:
+        self.start_host('host1', 't4', rules.T4_8Q)
+        for uuid in self.accel_providers('host1').values():
+            self.assertLessEqual(
+                {
+                    naming.MANAGED,
+                    os_traits.OWNER_NOVA,
+                    'CUSTOM_ACCEL_VENDOR_10DE',
+                    'CUSTOM_ACCEL_PRODUCT_10DE_1EB8',
+                    'CUSTOM_ACCEL_MODEL_GRID_T4_8Q',
+                },
+                set(self._get_provider_traits(uuid)),
+            )
+
+    def test_a_restart_changes_nothing(self) -> None:
+        self.start_host('host1', 't4', rules.T4_8Q)
+        before = self._snapshot('host1')
+        self.restart_compute_service('host1')
+        self.assertEqual(before, self._snapshot('host1'))
+
+    def test_operators_traits_stay_and_ours_come_back(self) -> None:
+        self.start_host('host1', 't4', rules.T4_8Q)
+        uuid = min(self.accel_providers('host1').values())
+        ours = set(self._get_provider_traits(uuid))
+        self._create_trait('CUSTOM_RACK_7')
+        # What `openstack resource provider trait set` does: replace all.
+        self._set_provider_traits(uuid, ['CUSTOM_RACK_7'])
+        self.computes['host1'].manager.reportclient.clear_provider_cache()
+        self.run_periodic()
+        self.assertEqual(
+            ours | {'CUSTOM_RACK_7'}, set(self._get_provider_traits(uuid))
+        )
+
+    def _snapshot(self, host: str) -> dict[str, ty.Any]:
+        return {
+            uuid: (
+                stable_id,
+                self._get_provider_inventory(uuid),
+                sorted(self._get_provider_traits(uuid)),
+                self._get_resource_provider_by_uuid(uuid)['generation'],
+            )
+            for stable_id, uuid in self.accel_providers(host).items()
+        }
+
+
+class QuietTest(cloud.CloudTestCase):
+    """Inventory and traits do not change because of a claim."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_host('host1', 't4', rules.T4_8Q)
+        self.machine = self.connection_of('host1').machine
+        self.flavor1 = self.flavor(resources__VGPU=1)
+        self.run_periodic()
+
+    def test_a_claim_and_a_delete_send_no_put(self) -> None:
+        with self._writes() as writes:
+            server = self.boot(self.flavor1)
+            self.run_periodic()
+            self._delete_server(server)
+            self.run_periodic()
+        self.assertEqual([], writes)
+
+    def test_the_check_above_can_fail(self) -> None:
+        with self._writes() as writes:
+            self.machine.unplug(CARD)
+            self.run_periodic()
+        self.assertNotEqual([], writes)
+
+    def _writes(self) -> ty.Any:
+        client = self.computes['host1'].manager.reportclient
+        return _recorded(client)
+
+
+class _recorded:
+    """Inventory and trait writes that a report client sends."""
+
+    def __init__(self, client: ty.Any) -> None:
+        self._client = client
+
+    def __enter__(self) -> list[str]:
+        self.urls: list[str] = []
+        put = self._client.put
+
+        def recording(url: str, *args: ty.Any, **kwargs: ty.Any) -> ty.Any:
+            if url.endswith(('/inventories', '/traits')):
+                self.urls.append(url)
+            return put(url, *args, **kwargs)
+
+        self._patch = mock.patch.object(self._client, 'put', recording)
+        self._patch.start()
+        return self.urls
+
+    def __exit__(self, *exc: object) -> None:
+        self._patch.stop()
+
+
+class MissingTest(cloud.CloudTestCase):
+    """Reserved instead of disappearing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_host('host1', 't4', rules.T4_8Q)
+        self.machine = self.connection_of('host1').machine
+
+    def test_a_card_that_vanishes_and_comes_back(self) -> None:
+        before = self.inventories('host1')
+        card = self.machine.describe(CARD)
+        self.machine.unplug(CARD)
+        self.run_periodic()
+        self.assertEqual(
+            collections.Counter([(2, 2), (2, 0)]),
+            collections.Counter(
+                classes['VGPU']
+                for classes in self.inventories('host1').values()
+            ),
+        )
+        self.assertEqual(1, len(self._missing()))
+        self.machine.plug(card)
+        self.run_periodic()
+        self.assertEqual(before, self.inventories('host1'))
+        self.assertEqual([], self._missing())
+
+    def test_a_card_that_vanishes_while_held(self) -> None:
+        server = self.boot(self.flavor(resources__VGPU=1))
+        (claim,) = self.claims(server)
+        serial = naming.UnitId.parse(claim.unit).device.removeprefix('sn:')
+        self.machine.unplug(self._card_of(serial))
+        self.run_periodic()
+        # One unit is held, the other must not be given away.
+        self.assertEqual(
+            (2, 1), self._of(claim.provider)['VGPU'], self.inventories('host1')
+        )
+        self._delete_server(server)
+        self.run_periodic()
+        self.assertEqual((2, 2), self._of(claim.provider)['VGPU'])
+
+    def test_a_rule_that_goes_takes_its_idle_provider_along(self) -> None:
+        self.write_rules(rules.A100)
+        self.restart_compute_service('host1')
+        self.assertEqual({}, self.inventories('host1'))
+
+    def test_a_rule_that_goes_keeps_its_provider_while_held(self) -> None:
+        server = self.boot(self.flavor(resources__VGPU=1))
+        (claim,) = self.claims(server)
+        self.write_rules(rules.A100)
+        self.restart_compute_service('host1')
+        self.assertEqual([claim], self.claims(server))
+        self.assertEqual((2, 1), self._of(claim.provider)['VGPU'])
+        self._reboot_server(server, hard=True)
+        self.assert_invariants()
+        self._delete_server(server)
+        self.run_periodic()
+        self.run_periodic()
+        self.assertEqual({}, self.inventories('host1'))
+
+    def _card_of(self, serial: str) -> str:
+        (name,) = [
+            name
+            for name, _kind in self.machine.names()
+            if serial in self.machine.describe(name)
+        ]
+        return name
+
+    def _of(self, provider: str) -> dict[str, tuple[int, int]]:
+        by_uuid = {
+            uuid: stable_id
+            for stable_id, uuid in self.accel_providers('host1').items()
+        }
+        return self.inventories('host1')[by_uuid[provider]]
+
+    def _missing(self) -> list[str]:
+        return [
+            uuid
+            for uuid in self.accel_providers('host1').values()
+            if naming.MISSING in self._get_provider_traits(uuid)
+        ]
+
+
+class StockTest(cloud.CloudTestCase):
+    """No file, no claim: nothing of ours is anywhere."""
+
+    def test_nothing_is_reported_without_rules(self) -> None:
+        self.start_host('host1', 't4', 'version: 1\ndevices: {}\n')
+        self.assertEqual({}, self.inventories('host1'))

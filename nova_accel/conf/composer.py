@@ -24,8 +24,8 @@ import typing as ty
 
 import yaml
 
-from nova_accel import exception
 from nova_accel.core import document
+from nova_accel import exception
 
 LOADER: ty.Any = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 

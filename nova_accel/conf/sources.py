@@ -15,10 +15,10 @@ import dataclasses
 import os
 import stat
 
-from nova_accel import exception
 from nova_accel.conf import composer
 from nova_accel.core import document
 from nova_accel.core import whitelist
+from nova_accel import exception
 
 SUFFIX = '.yaml'
 MAX_BYTES = 1024 * 1024

@@ -20,7 +20,7 @@ from nova_accel.conf import sources
 
 
 class OptionsTest(testtools.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         self.conf = cfg.ConfigOpts()
         accel.register_opts(self.conf)
@@ -32,7 +32,7 @@ class OptionsTest(testtools.TestCase):
             path.write_text(text)
             self.conf([], default_config_files=[str(path)])
 
-    def test_defaults(self):
+    def test_defaults(self) -> None:
         self.read('')
         self.assertEqual(600, self.conf.accel.resync_interval)
         files = ('/etc/nova/accel.yaml', '/etc/nova/accel.d')
@@ -40,7 +40,7 @@ class OptionsTest(testtools.TestCase):
             sources.Paths(*files, frozenset(files)), accel.paths(self.conf)
         )
 
-    def test_what_the_operator_names_must_exist(self):
+    def test_what_the_operator_names_must_exist(self) -> None:
         self.read('[accel]\nconfig = /a.yaml\n')
         self.assertEqual(
             sources.Paths(
@@ -51,30 +51,30 @@ class OptionsTest(testtools.TestCase):
             accel.paths(self.conf),
         )
 
-    def test_naming_the_default_counts_as_naming(self):
+    def test_naming_the_default_counts_as_naming(self) -> None:
         self.read('[accel]\nconfig_dir = /etc/nova/accel.d\n')
         self.assertEqual(
             {'/etc/nova/accel.yaml'}, accel.paths(self.conf).optional
         )
 
-    def test_an_empty_value_means_none(self):
+    def test_an_empty_value_means_none(self) -> None:
         self.read('[accel]\nconfig =\nconfig_dir =\n')
         self.assertEqual((), sources.find(accel.paths(self.conf)))
 
-    def test_no_negative_interval(self):
+    def test_no_negative_interval(self) -> None:
         self.read('[accel]\nresync_interval = -1\n')
         self.assertRaises(
             cfg.ConfigFileValueError, lambda: self.conf.accel.resync_interval
         )
 
-    def test_registering_twice(self):
+    def test_registering_twice(self) -> None:
         accel.register_opts(self.conf)
         self.read('')
         self.assertEqual('/etc/nova/accel.yaml', self.conf.accel.config)
 
 
 class SampleTest(testtools.TestCase):
-    def test_every_option_is_listed_and_explained(self):
+    def test_every_option_is_listed_and_explained(self) -> None:
         self.assertEqual(
             [('accel', accel.OPTIONS)],
             [(group.name, options) for group, options in accel.list_opts()],

@@ -16,9 +16,9 @@ import fixtures
 import testtools
 import yaml
 
-from nova_accel import exception
 from nova_accel.conf import composer
 from nova_accel.core import document
+from nova_accel import exception
 
 # Both readers of PyYAML: libyaml is not there on every platform.
 LOADERS = (composer.LOADER, yaml.SafeLoader)
@@ -34,7 +34,7 @@ def problem(test, data):
 
 
 class DocumentTest(testtools.TestCase):
-    def test_values_and_where_they_stand(self):
+    def test_values_and_where_they_stand(self) -> None:
         data = b'# first\na: "1"\nb:\n  - yes\n  - {c: 2}\n'
 
         def place(line):
@@ -60,7 +60,7 @@ class DocumentTest(testtools.TestCase):
             )
             self.assertEqual(expected, composer.compose('f', data))
 
-    def test_what_yaml_takes_a_word_for(self):
+    def test_what_yaml_takes_a_word_for(self) -> None:
         types = {
             '10de': document.STRING,
             '=': document.STRING,
@@ -81,11 +81,11 @@ class DocumentTest(testtools.TestCase):
             node = composer.compose('f', f'a: {text}'.encode())
             self.assertEqual(kind, node.entries[0][1].type, text)
 
-    def test_byte_order_mark(self):
+    def test_byte_order_mark(self) -> None:
         node = composer.compose('f', b'\xef\xbb\xbfa: 1')
         self.assertEqual('a', node.entries[0][0].text)
 
-    def test_windows_line_ends(self):
+    def test_windows_line_ends(self) -> None:
         node = composer.compose('f', b'a: 1\r\nb: 2\r\n')
         self.assertEqual(2, node.entries[1][0].place.line)
 
@@ -112,7 +112,7 @@ class RefusalTest(testtools.TestCase):
         (b'a: 1\n...\nb: 2\n', 'f:3: '),
     )
     @ddt.unpack
-    def test_files(self, data, expected):
+    def test_files(self, data, expected) -> None:
         for loader in LOADERS:
             self.useFixture(
                 fixtures.MonkeyPatch('nova_accel.conf.composer.LOADER', loader)
@@ -130,7 +130,9 @@ class RefusalTest(testtools.TestCase):
         (b'a: "b\n', 'f:2: YAML syntax error: found unexpected end of stream'),
     )
     @ddt.unpack
-    def test_syntax_errors_read_alike_without_libyaml(self, data, expected):
+    def test_syntax_errors_read_alike_without_libyaml(
+        self, data, expected
+    ) -> None:
         for loader in LOADERS:
             self.useFixture(
                 fixtures.MonkeyPatch('nova_accel.conf.composer.LOADER', loader)
@@ -139,7 +141,7 @@ class RefusalTest(testtools.TestCase):
                 problem(self, data), testtools.matchers.StartsWith(expected)
             )
 
-    def test_a_bomb_of_aliases_is_refused_at_once(self):
+    def test_a_bomb_of_aliases_is_refused_at_once(self) -> None:
         lines = ['a0: &a0 [x, x, x, x, x, x, x, x, x]']
         lines += [
             f'a{n}: &a{n} [{", ".join([f"*a{n - 1}"] * 9)}]'
@@ -156,7 +158,7 @@ class RefusalTest(testtools.TestCase):
         self.assertEqual(20, len(error.problems))
         self.assertIn('f:2: the alias *a0 is not supported', str(error))
 
-    def test_every_refused_feature_is_named(self):
+    def test_every_refused_feature_is_named(self) -> None:
         data = b'a: &x 1\nb: *x\nc: !!str 1\nd: {<<: {}}\n'
         error = self.assertRaises(
             exception.InvalidWhitelist, composer.compose, 'f', data

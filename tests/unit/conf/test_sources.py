@@ -16,8 +16,8 @@ import tempfile
 
 import testtools
 
-from nova_accel import exception
 from nova_accel.conf import sources
+from nova_accel import exception
 
 EXAMPLE = pathlib.Path(__file__).parents[3] / 'etc' / 'accel.yaml'
 
@@ -25,7 +25,7 @@ RULE = 'version: 1\ndevices:\n  {}: {{kind: pci, match: {{driver: x}}}}\n'
 
 
 class SourcesTestBase(testtools.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -54,18 +54,18 @@ class SourcesTestBase(testtools.TestCase):
 
 
 class LoadTest(SourcesTestBase):
-    def test_defaults_that_do_not_exist(self):
+    def test_defaults_that_do_not_exist(self) -> None:
         optional = (str(self.config), str(self.directory))
         self.assertEqual([], self.names(self.paths(optional)))
 
-    def test_no_paths(self):
+    def test_no_paths(self) -> None:
         self.assertEqual([], self.names(sources.Paths()))
 
-    def test_one_file(self):
+    def test_one_file(self) -> None:
         self.config.write_text(RULE.format('a'))
         self.assertEqual(['a'], self.names(sources.Paths(str(self.config))))
 
-    def test_file_first_then_the_directory_by_name(self):
+    def test_file_first_then_the_directory_by_name(self) -> None:
         self.config.write_text(RULE.format('main'))
         for name in ('20-b', '10-c', '3-a'):
             self.write(f'{name}.yaml', name)
@@ -73,24 +73,24 @@ class LoadTest(SourcesTestBase):
             ['main', '10-c', '20-b', '3-a'], self.names(self.paths())
         )
 
-    def test_only_the_directory(self):
+    def test_only_the_directory(self) -> None:
         self.write('a.yaml', 'a')
         optional = (str(self.config),)
         self.assertEqual(['a'], self.names(self.paths(optional)))
 
-    def test_other_files_of_the_directory_are_not_read(self):
+    def test_other_files_of_the_directory_are_not_read(self) -> None:
         for name in ('a.yaml~', 'a.yml', '.a.yaml', 'a.yaml.rpmsave', 'yaml'):
             self.write(name, 'a')
         self.write('b.yaml', 'b')
         paths = sources.Paths(config_dir=str(self.directory))
         self.assertEqual(['b'], self.names(paths))
 
-    def test_main_file_inside_the_directory_is_read_once(self):
+    def test_main_file_inside_the_directory_is_read_once(self) -> None:
         self.write('a.yaml', 'a')
         self.config.symlink_to(self.directory / 'a.yaml')
         self.assertEqual(['a'], self.names(self.paths()))
 
-    def test_files_that_are_read(self):
+    def test_files_that_are_read(self) -> None:
         self.config.write_text(RULE.format('main'))
         self.write('a.yaml', 'a')
         self.assertEqual(
@@ -100,7 +100,7 @@ class LoadTest(SourcesTestBase):
 
 
 class ProblemsTest(SourcesTestBase):
-    def test_named_paths_that_do_not_exist(self):
+    def test_named_paths_that_do_not_exist(self) -> None:
         self.assertEqual(
             'accel.d: config_dir cannot be listed: No such file or directory; '
             'create the directory or correct the option\n'
@@ -108,7 +108,7 @@ class ProblemsTest(SourcesTestBase):
             self.problems(self.paths()),
         )
 
-    def test_default_that_is_a_dangling_link(self):
+    def test_default_that_is_a_dangling_link(self) -> None:
         self.config.symlink_to(self.folder / 'nowhere')
         self.assertEqual(
             'accel.yaml: no such file; create it or correct its name',
@@ -119,7 +119,7 @@ class ProblemsTest(SourcesTestBase):
             ),
         )
 
-    def test_every_problem_of_every_file(self):
+    def test_every_problem_of_every_file(self) -> None:
         self.config.write_text('version: 1\ndevice: {}\n')
         self.write('a.yaml', 'two words')
         self.write('b.yaml', 'fine')
@@ -139,7 +139,7 @@ class ProblemsTest(SourcesTestBase):
             ],
         )
 
-    def test_one_name_in_two_files(self):
+    def test_one_name_in_two_files(self) -> None:
         self.config.write_text(RULE.format('a'))
         self.write('b.yaml', 'a')
         self.assertEqual(
@@ -148,14 +148,14 @@ class ProblemsTest(SourcesTestBase):
             self.problems(self.paths()),
         )
 
-    def test_a_directory_for_the_file(self):
+    def test_a_directory_for_the_file(self) -> None:
         self.config.mkdir()
         self.assertEqual(
             'accel.yaml: is a directory; name it in config_dir instead',
             self.problems(sources.Paths(str(self.config))),
         )
 
-    def test_a_file_for_the_directory(self):
+    def test_a_file_for_the_directory(self) -> None:
         self.directory.touch()
         self.assertEqual(
             'accel.d: config_dir cannot be listed: Not a directory; create '
@@ -163,7 +163,7 @@ class ProblemsTest(SourcesTestBase):
             self.problems(sources.Paths(config_dir=str(self.directory))),
         )
 
-    def test_no_regular_file(self):
+    def test_no_regular_file(self) -> None:
         os.mkfifo(self.config)
         expected = 'is not a regular file but a device, pipe or socket'
         for path in (str(self.config), '/dev/zero'):
@@ -174,7 +174,7 @@ class ProblemsTest(SourcesTestBase):
             )
             self.assertEqual(f'{path}: {expected}', str(error))
 
-    def test_a_large_file(self):
+    def test_a_large_file(self) -> None:
         with self.config.open('wb') as stream:
             stream.truncate(10 * 1024 * 1024)
         self.assertEqual(
@@ -183,25 +183,25 @@ class ProblemsTest(SourcesTestBase):
             self.problems(sources.Paths(str(self.config))),
         )
 
-    def test_the_largest_file(self):
+    def test_the_largest_file(self) -> None:
         text = RULE.format('a')
         self.config.write_text(text.ljust(sources.MAX_BYTES, '\n'))
         self.assertEqual(['a'], self.names(sources.Paths(str(self.config))))
 
-    def test_a_loop_of_links(self):
+    def test_a_loop_of_links(self) -> None:
         self.config.symlink_to(self.config)
         self.assertIn(
             'accel.yaml: cannot be read: ',
             self.problems(sources.Paths(str(self.config))),
         )
 
-    def test_a_name_that_no_file_can_have(self):
+    def test_a_name_that_no_file_can_have(self) -> None:
         self.assertIn(
             'cannot be read: ',
             self.problems(sources.Paths(f'{self.folder}/a\0b')),
         )
 
-    def test_an_unreadable_file(self):
+    def test_an_unreadable_file(self) -> None:
         self.config.touch(mode=0)
         self.assertEqual(
             f'{self.config}: permission denied; let the user of nova-compute '
@@ -209,7 +209,7 @@ class ProblemsTest(SourcesTestBase):
             self._as_somebody_else(sources.Paths(str(self.config))),
         )
 
-    def test_an_unreadable_directory(self):
+    def test_an_unreadable_directory(self) -> None:
         self.directory.mkdir(mode=0)
         self.assertIn(
             'accel.d: config_dir cannot be listed: Permission denied;',
@@ -249,7 +249,7 @@ class DamagedFileTest(SourcesTestBase):
         *('version', 'match', 'models', 'levels', '[' * 30, '{a: ' * 30),
     )
 
-    def test_two_hundred_damages(self):
+    def test_two_hundred_damages(self) -> None:
         good = EXAMPLE.read_text()
         # Without the comments most damages hit something.
         good = '\n'.join(

@@ -18,11 +18,11 @@ import jsonschema
 import testtools
 import yaml
 
-from nova_accel import exception
 from nova_accel.conf import composer
 from nova_accel.conf import schema
 from nova_accel.core import device
 from nova_accel.core import whitelist
+from nova_accel import exception
 
 DATA = pathlib.Path(__file__).parent / 'whitelist_data'
 SCHEMA = jsonschema.Draft7Validator(schema.load())
@@ -89,12 +89,12 @@ class DocumentsTest(testtools.TestCase):
 
     @ddt.idata(cases())
     @ddt.unpack
-    def test_problems(self, name, case):
+    def test_problems(self, name, case) -> None:
         self.assertEqual(case.get('problems', ''), problems(texts(case)), name)
 
     @ddt.idata(cases())
     @ddt.unpack
-    def test_schema(self, name, case):
+    def test_schema(self, name, case) -> None:
         wrong = 'problems' in case and 'parser_only' not in case
         self.assertEqual(wrong, not self._is_valid(case), name)
 
@@ -110,7 +110,7 @@ class DocumentsTest(testtools.TestCase):
 
 
 class ParseTest(testtools.TestCase):
-    def test_every_value_of_a_vgpu_rule(self):
+    def test_every_value_of_a_vgpu_rule(self) -> None:
         found = parse("""
             version: 1
             devices:
@@ -136,7 +136,7 @@ class ParseTest(testtools.TestCase):
         self.assertEqual(16, found.max_slots)
         self.assertIs(False, found.live_migratable)
 
-    def test_every_value_of_a_pci_rule(self):
+    def test_every_value_of_a_pci_rule(self) -> None:
         found = rule(
             'kind: pci, match: {driver: x}, resource_class: PGPU, '
             'pool: device, managed: no'
@@ -146,7 +146,7 @@ class ParseTest(testtools.TestCase):
         self.assertEqual(whitelist.POOL_DEVICE, found.pool)
         self.assertIs(False, found.managed)
 
-    def test_values_left_out(self):
+    def test_values_left_out(self) -> None:
         found = rule('kind: pci, match: {driver: x}')
         self.assertEqual(
             whitelist.Rule('a', found.place, 'pci', found.match), found
@@ -154,7 +154,7 @@ class ParseTest(testtools.TestCase):
         self.assertEqual(whitelist.POOL_NUMA, found.pool)
         self.assertIs(True, found.managed)
 
-    def test_words_for_yes_and_no(self):
+    def test_words_for_yes_and_no(self) -> None:
         for word, value in {
             'yes': True,
             'True': True,
@@ -166,7 +166,7 @@ class ParseTest(testtools.TestCase):
             found = rule(f'kind: pci, match: {{driver: x}}, managed: {word}')
             self.assertIs(value, found.managed, word)
 
-    def test_defaults_hold_where_a_rule_is_silent(self):
+    def test_defaults_hold_where_a_rule_is_silent(self) -> None:
         found = parse("""
             version: 1
             defaults: {pool: host}
@@ -176,7 +176,7 @@ class ParseTest(testtools.TestCase):
         """)
         self.assertEqual(['host', 'device'], [r.pool for r in found.rules])
 
-    def test_defaults_hold_for_their_own_file(self):
+    def test_defaults_hold_for_their_own_file(self) -> None:
         head = (
             'version: 1\n{}devices:\n  {}: {{kind: pci, match: {{slot: x}}}}'
         )
@@ -189,10 +189,10 @@ class ParseTest(testtools.TestCase):
         found = whitelist.parse(documents)
         self.assertEqual(['numa', 'host'], [r.pool for r in found.rules])
 
-    def test_no_documents(self):
+    def test_no_documents(self) -> None:
         self.assertEqual(whitelist.Whitelist(), whitelist.parse([]))
 
-    def test_the_same_text_gives_an_equal_whitelist(self):
+    def test_the_same_text_gives_an_equal_whitelist(self) -> None:
         text = """
             version: 1
             devices:
@@ -203,7 +203,7 @@ class ParseTest(testtools.TestCase):
         self.assertEqual(hash(parse(text)), hash(parse(text)))
         self.assertNotEqual(parse(text), parse(text.replace('0-4', '0-5')))
 
-    def test_problems_are_structured(self):
+    def test_problems_are_structured(self) -> None:
         error = self.assertRaises(
             exception.InvalidWhitelist, parse, 'version: 1\ndevice: {}\n'
         )
@@ -217,7 +217,7 @@ class ParseTest(testtools.TestCase):
             error.problems[1],
         )
 
-    def test_a_long_text_is_cut(self):
+    def test_a_long_text_is_cut(self) -> None:
         error = self.assertRaises(
             exception.InvalidWhitelist,
             rule,
@@ -227,7 +227,7 @@ class ParseTest(testtools.TestCase):
 
 
 class MatchingTest(testtools.TestCase):
-    def test_every_rule_that_matches(self):
+    def test_every_rule_that_matches(self) -> None:
         found = parse("""
             version: 1
             devices:
@@ -246,13 +246,13 @@ class MatchingTest(testtools.TestCase):
             ],
         )
 
-    def test_every_key_must_hold(self):
+    def test_every_key_must_hold(self) -> None:
         found = rule('kind: pci, match: {vendor_id: "10de", numa_node: 0}')
         self.assertTrue(found.matches(make_device(0)))
         self.assertFalse(found.matches(make_device(1)))
         self.assertFalse(found.matches(make_device(0, vendor_id='10df')))
 
-    def test_many_rules_and_devices_are_fast(self):
+    def test_many_rules_and_devices_are_fast(self) -> None:
         rules = '\n'.join(
             f'  r{n}: {{kind: pci, match: {{vendor_id: "10de", product_id: '
             f'["1eb8", "20b0"], address: "*:{n:02x}:*.[0-3]"}}}}'

@@ -119,3 +119,33 @@ class InvalidRequest(AccelError):
     """A flavor's extra spec asks for something that cannot be read."""
 
     msg_fmt = '%(key)s=%(value)s: %(reason)s'
+
+
+class ModelRefused(AccelError):
+    """A flavor cannot give the vGPU model that an image requires.
+
+    Users read these in a server's fault, which is cut at 255 characters.
+    """
+
+
+class ImageNeedsVGPU(ModelRefused):
+    msg_fmt = (
+        'image %(image)s requires %(trait)s, but flavor %(flavor)s asks for '
+        'no vGPU: use a flavor with resources:VGPU=1 or the class of that '
+        'model'
+    )
+
+
+class ImageNeedsOtherModel(ModelRefused):
+    msg_fmt = (
+        'image %(image)s requires %(trait)s, but flavor %(flavor)s asks for '
+        '%(resource_class)s, which is another model'
+    )
+
+
+class ImageModelInGroup(ModelRefused):
+    msg_fmt = (
+        'set trait%(suffix)s:%(trait)s=required on flavor %(flavor)s: image '
+        '%(image)s requires it, and without that Placement looks for it '
+        'outside of the group'
+    )

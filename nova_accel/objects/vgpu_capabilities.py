@@ -11,7 +11,7 @@
 # under the License.
 """Which vGPU models a host offers, as versioned objects.
 
-How they travel from the node to the scheduler: ``stats.py``.
+How they travel from the node to the scheduler: ``publication.py``.
 """
 
 import collections
@@ -19,6 +19,7 @@ import collections.abc
 
 from oslo_versionedobjects import fields
 
+from nova_accel.core import device
 from nova_accel.core import inventory
 from nova_accel.core import naming
 from nova_accel.objects import base
@@ -104,91 +105,68 @@ class VGPUCapabilities(base.AccelObject):
 
 
 def from_offer(
+    node: inventory.Node,
     offer: inventory.Offer,
     claims: collections.abc.Iterable[inventory.Claim],
-    node: inventory.Node,
 ) -> VGPUCapabilities:
     """Describe what a host offers and what of it is free.
 
-    :param claims: every unit that servers and migrations of the host hold.
+    :param claims: every unit that servers and migrations of the host hold,
+        or that strangers occupy.
     """
-    claimed = collections.defaultdict(list)
-    for claim in claims:
-        claimed[claim.provider].append(_type_held(claim))
-    cards, rows = [], collections.defaultdict(list)
+    held = inventory.Holdings.of(claims)
+    cards = []
+    rows = collections.defaultdict(list)
     for pool in offer.pools:
-        stocks = [stock for stock in pool.stocks if stock.model]
-        if not stocks:
+        models = {s.resource_class: s.model for s in pool.stocks if s.model}
+        if not models:
             continue
-        provider = naming.provider_uuid(node.uuid, pool.stable_id)
-        card = _card(pool, stocks, provider, claimed[provider])
+        card = _card(node, pool, models, held)
         cards.append(card)
-        for stock in stocks:
-            rows[stock.resource_class, _type_id(stock)].append((stock, card))
+        for rc, model in models.items():
+            rows[rc, model.type_id].append((model, pool, card))
     capabilities = VGPUCapabilities(
-        models=[_model(pairs) for pairs in rows.values()], cards=cards
+        models=[_model(rc, found) for (rc, _type), found in rows.items()],
+        cards=cards,
     )
     capabilities.obj_reset_changes(recursive=True)
     return capabilities
 
 
-def _type_held(claim: inventory.Claim) -> str:
-    try:
-        return naming.UnitId.parse(claim.unit).part
-    except ValueError:
-        # Not one of the models, whatever it is; so it blocks them.
-        return ''
-
-
 def _card(
+    node: inventory.Node,
     pool: inventory.Pool,
-    stocks: list[inventory.Stock],
-    provider: str,
-    held: list[str],
+    models: dict[str, device.VgpuModel],
+    held: inventory.Holdings,
 ) -> VGPUCardCapability:
-    used = collections.Counter(held)
     return VGPUCardCapability(
-        provider=provider,
+        provider=naming.provider_uuid(node.uuid, pool.stable_id),
         stable_id=pool.stable_id,
         mixed=not pool.exclusive,
-        held=sorted(used),
-        types={s.resource_class: _type_id(s) for s in stocks},
-        total={s.resource_class: len(s.units) for s in stocks},
+        held=sorted(held.parts.get(pool.stable_id, ())),
+        types={rc: model.type_id for rc, model in models.items()},
+        total={s.resource_class: len(s.units) for s in pool.stocks},
         free={
-            s.resource_class: _free(s, pool.exclusive, used) for s in stocks
+            s.resource_class: len(inventory.free(pool, s, held))
+            for s in pool.stocks
         },
     )
 
 
-def _type_id(stock: inventory.Stock) -> str:
-    assert stock.model is not None
-    return stock.model.type_id
-
-
-def _free(
-    stock: inventory.Stock, exclusive: bool, used: collections.Counter[str]
-) -> int:
-    mine = used[_type_id(stock)]
-    if exclusive and used.total() > mine:
-        return 0
-    return max(0, len(stock.units) - mine)
-
-
 def _model(
-    pairs: list[tuple[inventory.Stock, VGPUCardCapability]],
+    rc: str,
+    found: list[tuple[device.VgpuModel, inventory.Pool, VGPUCardCapability]],
 ) -> VGPUModelCapability:
-    stock = pairs[0][0]
-    model, rc = stock.model, stock.resource_class
-    assert model is not None
+    model, pool, _card = found[0]
+    size = model.max_resolution
     return VGPUModelCapability(
         name=model.name,
         type_id=model.type_id,
         resource_class=rc,
-        vendor_id=next((u.function.vendor_id for u in stock.units), None),
+        vendor_id=pool.devices[0].vendor_id,
         framebuffer_mib=model.framebuffer_mib,
         max_heads=model.max_heads,
-        max_resolution=model.max_resolution
-        and '{}x{}'.format(*model.max_resolution),
-        total=sum(card.total[rc] for _stock, card in pairs),
-        free=sum(card.free[rc] for _stock, card in pairs),
+        max_resolution=f'{size[0]}x{size[1]}' if size else None,
+        total=sum(card.total[rc] for _, _, card in found),
+        free=sum(card.free[rc] for _, _, card in found),
     )

@@ -32,6 +32,8 @@ from nova_accel.objects import vgpu_capabilities
 LOG = logging.getLogger(__name__)
 
 KEY = 'accel_vgpu_capabilities'
+ALL_CLASSES = '*'
+"""Stands for the resource class where there is room for one total only."""
 
 # compute_nodes.stats is TEXT, 65,535 bytes on MySQL and MariaDB, and a value
 # that does not fit fails every claim of the host. Half of it is plenty.
@@ -41,6 +43,13 @@ LIMIT = 32 * 1024
 # asked again.
 _RESERVE = 8 * 1024
 _GROWTH = 1024
+
+_NAME = base.AccelObject._obj_primitive_key('name')
+_VERSION = base.AccelObject._obj_primitive_key('version')
+
+_Form = collections.abc.Callable[
+    [vgpu_capabilities.VGPUCapabilities], dict[str, ty.Any]
+]
 
 
 def budget(others: collections.abc.Mapping[str, object]) -> int:
@@ -63,7 +72,7 @@ def publish(
     """Return the value for the node's stats.
 
     As much as fits: everything; version 1.0, which has no cards; one total
-    for each resource class, the models left out; nothing.
+    for each resource class, the models left out; one total of all; nothing.
 
     :param room: bytes that it may take up in the column, from ``budget()``.
     """
@@ -74,10 +83,18 @@ def _fit(
     capabilities: vgpu_capabilities.VGPUCapabilities, room: int
 ) -> tuple[str, str]:
     for left_out, form in _FORMS.items():
-        text = jsonutils.dumps(form(capabilities), separators=(',', ':'))
+        text = _text(form, capabilities)
         if weight(text) <= room:
             return left_out, text
     return 'everything', ''
+
+
+# A node whose claims did not change publishes the same object again.
+@functools.lru_cache(maxsize=4)
+def _text(
+    form: _Form, capabilities: vgpu_capabilities.VGPUCapabilities
+) -> str:
+    return jsonutils.dumps(form(capabilities), separators=(',', ':'))
 
 
 def _whole(
@@ -95,11 +112,25 @@ def _without_cards(
 def _without_models(
     capabilities: vgpu_capabilities.VGPUCapabilities,
 ) -> dict[str, ty.Any]:
+    return _sums((m.resource_class, m) for m in capabilities.models)
+
+
+def _without_classes(
+    capabilities: vgpu_capabilities.VGPUCapabilities,
+) -> dict[str, ty.Any]:
+    return _sums((ALL_CLASSES, m) for m in capabilities.models)
+
+
+def _sums(
+    models: collections.abc.Iterable[
+        tuple[str, vgpu_capabilities.VGPUModelCapability]
+    ],
+) -> dict[str, ty.Any]:
     total: collections.Counter[str] = collections.Counter()
     free: collections.Counter[str] = collections.Counter()
-    for model in capabilities.models:
-        total[model.resource_class] += model.total
-        free[model.resource_class] += model.free
+    for rc, model in models:
+        total[rc] += model.total
+        free[rc] += model.free
     sums = vgpu_capabilities.VGPUCapabilities(
         models=[
             vgpu_capabilities.VGPUModelCapability(
@@ -117,37 +148,36 @@ _FORMS = {
     '': _whole,
     'cards': _without_cards,
     'cards and models': _without_models,
+    'cards, models and resource classes': _without_classes,
 }
 
 
-class Publisher:
-    """Adds the capabilities to a driver's stats; warns when it must cut."""
+def into(
+    stats: collections.abc.Mapping[str, ty.Any],
+    capabilities: vgpu_capabilities.VGPUCapabilities,
+    others: collections.abc.Mapping[str, object] | None = None,
+) -> dict[str, ty.Any]:
+    """Return a driver's stats with the capabilities added, cut to fit.
 
-    def __init__(self) -> None:
-        self._left_out = ''
+    :param others: the node's stats as the ResourceTracker has them now.
+    """
+    rest = {k: v for k, v in {**(others or {}), **stats}.items() if k != KEY}
+    left_out, text = _fit(capabilities, budget(rest))
+    if left_out:
+        _warn(left_out)
+    return {**stats, KEY: text}
 
-    def add(
-        self,
-        stats: dict[str, ty.Any],
-        capabilities: vgpu_capabilities.VGPUCapabilities,
-        others: collections.abc.Mapping[str, object],
-    ) -> None:
-        """Put the value into ``stats``, cut to the room that is left.
 
-        :param others: the node's stats as the ResourceTracker has them.
-        """
-        rest = {k: v for k, v in {**others, **stats}.items() if k != KEY}
-        left_out, stats[KEY] = _fit(capabilities, budget(rest))
-        if left_out and left_out != self._left_out:
-            LOG.warning(
-                'The vGPU capabilities of this host are too long for the '
-                'stats of its compute node record and go without %s. The '
-                'scheduler then learns from the claim on the node, by '
-                'trying, which models a card cannot serve. Whitelist fewer '
-                'models to avoid it.',
-                left_out,
-            )
-        self._left_out = left_out
+# Once for each kind and life of the process.
+@functools.cache
+def _warn(left_out: str) -> None:
+    LOG.warning(
+        'The vGPU capabilities of this host are too long for the stats of '
+        'its compute node record and go without %s: the scheduler cannot '
+        'tell beforehand which models a card is able to serve, and finds '
+        'out by trying. Whitelist fewer models per card to avoid it.',
+        left_out,
+    )
 
 
 def load(
@@ -187,25 +217,29 @@ def _load(text: str) -> vgpu_capabilities.VGPUCapabilities | None:
 
 
 def _understood(node: ty.Any) -> ty.Any:
-    """Relabel objects of a newer minor version as the newest we know.
+    """Relabel objects of any minor version as the newest we know.
 
-    A minor version only adds fields, and those we do not know are skipped.
+    A minor version only adds fields: those that we do not know are skipped,
+    those that an older one lacks get their defaults.
     """
     if isinstance(node, list):
         return [_understood(item) for item in node]
     if not isinstance(node, dict):
         return node
     node = {key: _understood(value) for key, value in node.items()}
-    name = node.get(base.AccelObject._obj_primitive_key('name'))
-    if name is None:
+    if _NAME not in node:
         return node
-    classes = base.AccelObjectRegistry.obj_classes().get(name)
+    classes = base.AccelObjectRegistry.obj_classes().get(node[_NAME])
     if classes is None:
         return None
-    version = base.AccelObject._obj_primitive_key('version')
-    if versionutils.is_compatible(classes[0].VERSION, node[version]):
-        node[version] = classes[0].VERSION
+    newest = classes[0].VERSION
+    if _major(node[_VERSION]) == _major(newest):
+        node[_VERSION] = newest
     return node
+
+
+def _major(version: str) -> int:
+    return versionutils.convert_version_to_tuple(version)[0]
 
 
 def _check(
@@ -214,8 +248,9 @@ def _check(
     if not isinstance(found, expected):
         raise ValueError(f'{expected.obj_name()} expected')
     found.obj_set_defaults()
-    missing = [
-        name for name in found.fields if not found.obj_attr_is_set(name)
-    ]
-    if missing:
-        raise ValueError(f'{found.obj_name()} without {missing}')
+    for name, field in found.fields.items():
+        if found.obj_attr_is_set(name):
+            continue
+        if not field.nullable:
+            raise ValueError(f'{found.obj_name()} without {name}')
+        setattr(found, name, None)

@@ -124,11 +124,9 @@ class Cursor:
 
     @property
     def is_empty(self) -> bool:
-        """Whether this is a mapping or list without any item."""
-        return self.node in (
-            document.Mapping(self.node.place, ()),
-            document.Sequence(self.node.place, ()),
-        )
+        """Whether this is a mapping without any key."""
+        node = self.node
+        return isinstance(node, document.Mapping) and not node.entries
 
     def fields(self) -> dict[str, 'Cursor'] | None:
         """Return the values of a mapping by key; None if it is none.

@@ -279,7 +279,8 @@ def _print_flavors(screen: 'render.Screen', survey: surveys.Survey) -> None:
         model = f' of {flavor.model}' if flavor.model else ''
         amount = f', {flavor.amount} units' if flavor.amount > 1 else ''
         screen.line(f'# {flavor.purpose}{model}{amount}')
-        screen.line(flavors.command(flavor))
+        for line in flavors.command(flavor, ' \\\n    ').splitlines():
+            screen.line(line)
     screen.line()
 
 

@@ -12,19 +12,48 @@
 """``nova-accel-compute``: nova-compute where nova itself is editable.
 
 nova loads ``accel.LibvirtAccelDriver`` from ``nova.virt.accel``, a file that
-this package puts beside nova's own. An editable nova lies elsewhere, and
-then that file is out of reach: so name the module by hand.
+our wheel puts beside nova's own. An editable nova lies elsewhere. Then that
+file is out of reach, and worse, the folder ``nova/`` that holds it can hide
+the real one. So find nova first, and name our module by hand.
 """
 
+import importlib
+import importlib.util
 import sys
+import types
 
 
 def main() -> None:
-    """Run nova-compute, with the drivers under the name nova looks for."""
-    # First: this import chooses nova's concurrency backend.
-    from nova.cmd import compute
+    """Run nova-compute, with our drivers under the name nova looks for."""
+    prepare().main()
 
-    from nova_accel.virt import drivers
 
-    sys.modules['nova.virt.accel'] = drivers
-    compute.main()
+def prepare() -> types.ModuleType:
+    """Return ``nova.cmd.compute``, once nova can find our drivers."""
+    _uncover_nova()
+    # First of all nova's modules: it chooses the concurrency backend.
+    compute = importlib.import_module('nova.cmd.compute')
+    # nova's main() does so too, but our drivers need its objects now.
+    importlib.import_module('nova.objects').register_all()
+    sys.modules['nova.virt.accel'] = importlib.import_module(
+        'nova_accel.virt.drivers'
+    )
+    return compute
+
+
+def _uncover_nova() -> None:
+    # A folder without __init__.py comes before the finder of an editable
+    # installation, which Python asks last.
+    for finder in sys.meta_path:
+        spec = finder.find_spec('nova', None)
+        if spec is not None and spec.origin is not None:
+            break
+    else:
+        sys.exit(
+            'nova is not installed for this Python '
+            f'({sys.executable}); nova-accel-compute starts its nova-compute.'
+        )
+    if spec.loader is not None and 'nova' not in sys.modules:
+        module = importlib.util.module_from_spec(spec)
+        sys.modules['nova'] = module
+        spec.loader.exec_module(module)

@@ -117,11 +117,13 @@ def _properties(
     yield 'group_policy', 'isolate'
 
 
-def command(flavor: Flavor) -> str:
-    """Return the line that creates a flavor; its sizes are examples."""
+def command(flavor: Flavor, separator: str = ' ') -> str:
+    """Return the line that creates a flavor; its sizes are examples.
+
+    :param separator: before each property, to break the line there.
+    """
     words = [
         'openstack flavor create --vcpus 4 --ram 8192 --disk 40',
         *(f'--property {key}={value}' for key, value in flavor.properties),
-        flavor.name,
     ]
-    return ' '.join(words)
+    return f'{separator.join(words)} {flavor.name}'

@@ -19,6 +19,8 @@ pipe, a file) a table is as wide as it needs and its text always the same.
 import collections.abc
 import dataclasses
 import os
+import shutil
+import textwrap
 import typing as ty
 
 import rich.box
@@ -29,8 +31,8 @@ import rich.tree
 
 from nova_accel.cli import text
 
-# Of a tree that goes to a file; wide enough for the longest provider name.
-_WIDTH = 100
+_TREE_WIDTH = 100
+_INDENT = 4
 _UNLIMITED = 1_000_000
 
 _STYLES = {
@@ -62,13 +64,14 @@ class Screen:
 
     def __init__(self, file: ty.TextIO) -> None:
         self._file = file
-        limited = file.isatty() or 'COLUMNS' in os.environ
+        # What fits is decided here: rich would cut identifiers.
+        self._width = _width(file)
         self._console = rich.console.Console(
             file=file,
             highlight=False,
             markup=False,
             emoji=False,
-            width=None if limited else _UNLIMITED,
+            width=_UNLIMITED,
         )
 
     def line(self, words: str = '') -> None:
@@ -90,12 +93,12 @@ class Screen:
             self._record(titles, row)
 
     def tree(self, root: Branch) -> None:
-        self._print(_tree(root), min(_WIDTH, self._console.width))
+        self._print(_tree(root, min(_TREE_WIDTH, self._width)))
 
     def _fits(self, titles: Row, rows: collections.abc.Sequence[Row]) -> bool:
         columns = zip(titles, *rows, strict=True)
         needed = sum(max(map(len, column)) + 2 for column in columns)
-        return needed - 2 <= self._console.width
+        return needed - 2 <= self._width
 
     def _record(self, titles: Row, row: Row) -> None:
         """Write a row as a paragraph whose first cell is its title."""
@@ -104,15 +107,20 @@ class Screen:
         for title, cell in zip(titles[1:], row[1:], strict=True):
             if cell:
                 line = rich.text.Text(f'  {title:{wide}}  ') + _cell(cell)
-                self._print(line, _UNLIMITED)
+                self._print(line)
 
-    def _print(
-        self, what: rich.console.RenderableType, width: int | None = None
-    ) -> None:
+    def _print(self, what: rich.console.RenderableType) -> None:
         with self._console.capture() as capture:
-            self._console.print(what, width=width, crop=False)
+            self._console.print(what)
         for line in capture.get().splitlines():
             print(line.rstrip(), file=self._file)
+
+
+def _width(file: ty.TextIO) -> int:
+    """Columns of a terminal, or as COLUMNS says; else no limit."""
+    if file.isatty() or 'COLUMNS' in os.environ:
+        return shutil.get_terminal_size().columns
+    return _UNLIMITED
 
 
 def _trim(
@@ -147,13 +155,17 @@ def _table(
     return table
 
 
-def _tree(root: Branch) -> rich.tree.Tree:
-    label = rich.text.Text(
+def _tree(root: Branch, width: int) -> rich.tree.Tree:
+    lines = textwrap.wrap(
         text.printable(root.text),
-        style='bold' if root.strong else '',
-        overflow='ignore',
+        max(width, _INDENT),
+        break_long_words=False,
+        break_on_hyphens=False,
     )
-    tree = rich.tree.Tree(label)
-    for child in root.children:
-        tree.children.append(_tree(child))
+    tree = rich.tree.Tree(
+        rich.text.Text('\n'.join(lines), style='bold' if root.strong else '')
+    )
+    tree.children.extend(
+        _tree(child, width - _INDENT) for child in root.children
+    )
     return tree

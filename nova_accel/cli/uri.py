@@ -17,6 +17,8 @@ tokens in its query. None of that belongs on a terminal or in a log.
 
 import urllib.parse
 
+_UNREADABLE = '(unreadable URI)'
+
 
 def shown(uri: str) -> str:
     """Return the URI without user, password, query and fragment.
@@ -27,13 +29,11 @@ def shown(uri: str) -> str:
     try:
         parts = urllib.parse.urlsplit(uri)
     except ValueError:
-        return '(unreadable URI)'
+        return _UNREADABLE
+    if '://' not in uri:
+        return _UNREADABLE if '@' in uri else uri.partition('?')[0]
     _user, _at, host = parts.netloc.rpartition('@')
-    scheme, path = parts.scheme, parts.path
-    if not scheme:
-        # libvirt's remote drivers, but nothing with a password in it.
-        return path if '@' not in path else '(unreadable URI)'
-    return f'{scheme}://{host}{path}'
+    return f'{parts.scheme}://{host}{parts.path}'
 
 
 def is_local(uri: str) -> bool:

@@ -208,6 +208,11 @@ class Manager:
             or provider in self._holding
         )
 
+    @property
+    def held(self) -> frozenset[inventory.Claim]:
+        """Every unit that servers and migrations of this host hold."""
+        return self._held
+
     def holds(self, claim: inventory.Claim) -> bool:
         return claim in self._held
 

@@ -19,7 +19,6 @@ devices of both hosts from node files. Every step is checked.
 import argparse
 import collections.abc
 import contextlib
-import importlib.resources
 import io
 import os
 import sys
@@ -27,181 +26,12 @@ import time
 import typing as ty
 import unittest
 
-from nova_accel.cli import render
-
-HOSTS = {'desk-1': 't4', 'train-1': 'a100'}
-RULES = 'demo.yaml'
 ABOUT = (
     'Real: nova-api, nova-scheduler, nova-conductor, two nova-compute with '
     'accel.LibvirtAccelDriver, Placement, and libvirt reading devices.',
-    'Simulated: the guests (nova\'s own fake of QEMU domains), the creation '
-    'of mediated devices, Keystone, Glance and Neutron (nova\'s fixtures).',
+    "Simulated: the guests (nova's own fake of QEMU domains), the creation "
+    "of mediated devices, Keystone, Glance and Neutron (nova's fixtures).",
 )
-
-# (what the operator calls it, extra specs)
-FLAVORS = {
-    'desktop': {'resources:VGPU': '1'},
-    'workstation': {'resources:VGPU': '2'},
-    'training': {'resources:CUSTOM_A100': '1'},
-}
-
-
-class Story:
-    """What goes to the terminal: chapters, tables, trees."""
-
-    def __init__(self, file: ty.TextIO) -> None:
-        self.screen = render.Screen(file)
-        self._chapter = 0
-
-    def chapter(self, title: str) -> None:
-        self._chapter += 1
-        self.screen.line()
-        self.screen.heading(f'{self._chapter}. {title}')
-        self.screen.line()
-
-    def say(self, words: str) -> None:
-        self.screen.line(f'   {words}')
-
-
-def _case() -> type[unittest.TestCase]:
-    """Import late: nova takes seconds, and --help should not."""
-    # As nova-compute runs by default.
-    os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', '1')
-    from nova_accel.testing import cloud
-
-    class Demo(cloud.CloudTestCase):
-        story: ty.ClassVar[Story]
-
-        def runTest(self) -> None:
-            self.flavors: dict[str, str] = {}
-            self.servers: dict[str, dict[str, ty.Any]] = {}
-            for chapter in (
-                self.whitelist,
-                self.hosts,
-                self.make_flavors,
-                self.boot_servers,
-                self.fill_up,
-                self.delete_all,
-            ):
-                chapter()
-
-        # Chapters
-
-        def whitelist(self) -> None:
-            self.story.chapter('The operator writes one file for all hosts')
-            rules = _rules()
-            for line in rules.splitlines():
-                self.story.say(line)
-            self.write_rules(rules)
-
-        def hosts(self) -> None:
-            self.story.chapter('nova-compute starts and reports')
-            for host, node in HOSTS.items():
-                self.start_host(host, node)
-            self.draw_providers()
-            self.assertEqual({}, self.used())
-
-        def make_flavors(self) -> None:
-            self.story.chapter('Users ask with ordinary flavors')
-            for name, specs in FLAVORS.items():
-                self.flavors[name] = self._create_flavor(
-                    name=name, extra_spec=specs
-                )
-            self.story.screen.table(
-                ['flavor', 'asks for'],
-                [
-                    [name, ' '.join(f'{k}={v}' for k, v in specs.items())]
-                    for name, specs in FLAVORS.items()
-                ],
-            )
-
-        def boot_servers(self) -> None:
-            self.story.chapter('Servers boot: one vGPU, two, a whole GPU')
-            for name, flavor in (
-                ('alice', 'desktop'),
-                ('bob', 'workstation'),
-                ('carol', 'training'),
-            ):
-                self.servers[name] = self.boot(self.flavors[flavor], name=name)
-            self.list_servers()
-            self.draw_providers()
-            self.assert_invariants()
-
-        def fill_up(self) -> None:
-            self.story.chapter('The desktops\' host fills up, and says so')
-            self.servers['dave'] = self.boot(
-                self.flavors['desktop'], name='dave'
-            )
-            self.story.say('dave took the last vGPU. Now erin asks:')
-            message = self.refused(self.flavors['desktop'], name='erin')
-            self.story.say(f'refused: {message}')
-            self.assertIn('No valid host', message)
-            self.assert_invariants()
-
-        def delete_all(self) -> None:
-            self.story.chapter('Servers go, and everything is free again')
-            for server in self.servers.values():
-                self._delete_server(server)
-            self.draw_providers()
-            self.assertEqual({}, self.used())
-            for host in HOSTS:
-                self.assertEqual([], self.mdevs(host))
-            self.assert_invariants()
-
-        # Pictures
-
-        def draw_providers(self) -> None:
-            for host in HOSTS:
-                self.story.screen.tree(
-                    render.Branch(
-                        f'{host}  (compute node)', self.branches(host), True
-                    )
-                )
-
-        def branches(self, host: str) -> tuple[render.Branch, ...]:
-            used = self.usages(host)
-            return tuple(
-                render.Branch(
-                    f'{host}_accel_{stable_id}',
-                    tuple(
-                        render.Branch(
-                            f'{rc}: {used.get(stable_id, {}).get(rc, 0)} of '
-                            f'{total - reserved} used'
-                        )
-                        for rc, (total, reserved) in classes.items()
-                    ),
-                )
-                for stable_id, classes in sorted(
-                    self.inventories(host).items()
-                )
-            )
-
-        def list_servers(self) -> None:
-            rows = []
-            for name, server in self.servers.items():
-                server = self.api.get_server(server['id'])
-                host = server['OS-EXT-SRV-ATTR:host']
-                devices = self.hostdevs(host, server)
-                claims = self.claims(server)
-                self.assertEqual('ACTIVE', server['status'])
-                self.assertEqual(len(claims), len(devices))
-                rows += [
-                    [name, server['status'], host, claim.unit, dev]
-                    for claim, dev in zip(claims, devices, strict=True)
-                ]
-            self.story.screen.table(
-                ['server', 'status', 'host', 'claimed', 'in its domain'], rows
-            )
-
-        def used(self) -> dict[str, ty.Any]:
-            return {h: u for h in HOSTS if (u := self.usages(h))}
-
-    return Demo
-
-
-def _rules() -> str:
-    files = importlib.resources.files('nova_accel.testing')
-    return files.joinpath(RULES).read_text()
 
 
 def tell(file: ty.TextIO) -> bool:
@@ -209,15 +39,18 @@ def tell(file: ty.TextIO) -> bool:
 
     :returns: True when every step held.
     """
-    story = Story(file)
+    # As nova-compute runs by default; nova reads it when it is imported.
+    os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', '1')
+    from nova_accel.testing import demo_story
+
+    story = demo_story.Story(file)
     for words in ABOUT:
         story.screen.line(words)
+    demo_story.Demo.story = story
+    result = unittest.TestResult()
     with _quiet():
-        case = _case()
-        case.story = story  # type: ignore[attr-defined]
-        result = unittest.TestResult()
-        case('runTest').run(result)
-    for _case_, trace in [*result.errors, *result.failures]:
+        demo_story.Demo('runTest').run(result)
+    for _test, trace in [*result.errors, *result.failures]:
         story.screen.line(trace)
     return result.wasSuccessful() and result.testsRun == 1
 

@@ -28,3 +28,46 @@ devices:
     match: {vendor_id: "10de", product_id: "20b0"}
     resource_class: CUSTOM_A100
 """
+
+A40_8Q = """
+version: 1
+devices:
+  a40-8q:
+    kind: vgpu
+    match: {vendor_id: "10de", product_id: "2235"}
+    models: [NVIDIA A40-8Q]
+    resource_class: CUSTOM_A40_8Q
+"""
+
+MIXED = """
+version: 1
+devices:
+  t4:
+    kind: vgpu
+    match: {vendor_id: "10de", product_id: "1eb8"}
+    models: [GRID T4-8Q]
+  nvme:
+    kind: pci
+    match: {class: "0108"}
+    resource_class: CUSTOM_NVME
+"""
+
+HCA_LEVELS = """
+version: 1
+devices:
+  hca:
+    kind: pci
+    match: {vendor_id: "15b3", dev_type: type-VF}
+    resource_class: CUSTOM_HCA_VF
+    levels: {half: 2, function: 4}
+"""
+
+T4_DYNAMIC = """
+version: 1
+devices:
+  t4:
+    kind: vgpu
+    match: {vendor_id: "10de", product_id: "1eb8"}
+    mode: dynamic
+    models: [GRID T4-8Q, GRID T4-16Q]
+"""

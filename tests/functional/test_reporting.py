@@ -52,9 +52,7 @@ class ProviderTest(cloud.CloudTestCase):
         for rp in children:
             prefix, _, stable_id = rp['name'].partition('_accel_')
             self.assertEqual('host1', prefix)
-            self.assertEqual(
-                naming.provider_uuid(root, stable_id), rp['uuid']
-            )
+            self.assertEqual(naming.provider_uuid(root, stable_id), rp['uuid'])
             self.assertEqual(root, rp['parent_provider_uuid'])
 
     def test_traits(self) -> None:

@@ -13,12 +13,17 @@
 
 import ast
 import collections.abc
+import contextlib
+import io
+import os
 import pathlib
 import re
 
+import ddt
 import testtools
 
 import nova_accel
+from nova_accel.cli import main
 from nova_accel.conf import sources
 
 ADMIN = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / 'admin'
@@ -68,6 +73,34 @@ class ExamplesTest(testtools.TestCase):
         for path in examples:
             rules = sources.load(sources.Paths(config=str(path))).rules
             self.assertNotEqual((), rules, path)
+
+
+@ddt.ddt
+class DesktopsTest(testtools.TestCase):
+    """The outputs in desktops.rst.
+
+    To write them anew: NOVA_ACCEL_WRITE_DOCS=1 tox -e unit -- test_docs
+    """
+
+    @ddt.data('small', 'large', 'dynamic')
+    def test_output(self, set_up: str) -> None:
+        folder = ADMIN / 'examples'
+        printed = io.StringIO()
+        with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
+            code = main.run(
+                [
+                    'check',
+                    '--node=compute1',
+                    f'--connect=test://{folder}/desktops-host.xml',
+                    f'--config=desktops-{set_up}.yaml',
+                ]
+            )
+        self.assertEqual(0, code)
+        shown = printed.getvalue().replace(str(folder), '/tmp')
+        path = folder / f'desktops-{set_up}.out'
+        if 'NOVA_ACCEL_WRITE_DOCS' in os.environ:
+            path.write_text(shown)
+        self.assertEqual(path.read_text(), shown)
 
 
 class MessagesTest(testtools.TestCase):

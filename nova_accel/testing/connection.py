@@ -69,16 +69,12 @@ def _counted(verb: str, method: _Method) -> _Method:
 
 
 @_counting('virDomain.', fakelibvirt.Domain)
-class HybridDomain(fakelibvirt.Domain):
+class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
     """A simulated domain that needs its devices."""
 
-    @property
-    def counting(
-        self,
-    ) -> collections.abc.Callable[
-        [str], contextlib.AbstractContextManager[None]
-    ]:
-        return self._connection.counting
+    def counting(self, verb: str) -> contextlib.AbstractContextManager[None]:
+        connection: HybridConnection = self._connection
+        return connection.counting(verb)
 
     def createWithFlags(self, flags: int) -> None:
         self._connection.check_start(self, self.held())
@@ -90,7 +86,7 @@ class HybridDomain(fakelibvirt.Domain):
 
     def attachDevice(self, xml: str) -> bool:
         if not xml.startswith('<hostdev'):
-            return super().attachDevice(xml)
+            return bool(super().attachDevice(xml))
         info = _hostdev(xml)
         self._connection.check_start(self, [_held(info)])
         self._def['devices']['hostdevs'].append(info)
@@ -98,7 +94,7 @@ class HybridDomain(fakelibvirt.Domain):
 
     def detachDevice(self, xml: str) -> bool:
         if not xml.startswith('<hostdev'):
-            return super().detachDevice(xml)
+            return bool(super().detachDevice(xml))
         wanted = _held(_hostdev(xml))
         kept = [
             info
@@ -127,10 +123,13 @@ def _held(info: collections.abc.Mapping[str, ty.Any]) -> Held:
 
 
 @_counting('', fakelibvirt.Connection)
-class HybridConnection(nodedevs.NodeDevices, fakelibvirt.Connection):
+class HybridConnection(
+    nodedevs.NodeDevices,
+    fakelibvirt.Connection,  # type: ignore[misc]
+):
     """A connection to a simulated hypervisor on a machine.
 
-    :param host: its node devices, or the path of a node file.
+    :param host: its node devices, or the path or URI of a node file.
     :param hostname: as libvirt tells it.
     :param others: ``HostInfo`` and what else nova's fixture takes.
     :ivar calls: verb -> round trips, those of nova's own code included.
@@ -147,7 +146,7 @@ class HybridConnection(nodedevs.NodeDevices, fakelibvirt.Connection):
             self, 'qemu:///system', hostname=hostname, **others
         )
         if isinstance(host, str):
-            host = machine.Machine(host)
+            host = machine.Machine(host.removeprefix('test://'))
         nodedevs.NodeDevices.__init__(self, host, fakelibvirt)
         host.busy = self._is_busy
 

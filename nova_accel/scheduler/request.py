@@ -103,5 +103,6 @@ def _no_longer_require(
         for trait in image.properties.traits_required
         if trait not in traits
     ]
+    image.obj_reset_changes(recursive=True)
     request_spec.image = image
     request_spec.obj_reset_changes(['image'])

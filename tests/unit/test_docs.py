@@ -27,7 +27,7 @@ from nova_accel.cli import main
 from nova_accel.conf import sources
 
 ADMIN = pathlib.Path(__file__).parents[2] / 'doc' / 'source' / 'admin'
-_CELL = re.compile(r'^   \* - ``(.+?)``\n', re.MULTILINE | re.DOTALL)
+_CELL = re.compile(r'^ +\* - ``(.+?)``\n', re.MULTILINE | re.DOTALL)
 _FIELD = re.compile(r'%(?:\(\w+\))?[sdr]')
 
 

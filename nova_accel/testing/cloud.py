@@ -33,10 +33,9 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from nova_accel.core import inventory
 from nova_accel.core import naming
 from nova_accel.testing import connection
+from nova_accel.testing import nodes
+from nova_accel.virt import mixin  # noqa: F401  (registers [accel])
 from nova_accel.virt import tracker
-
-_NODES = pathlib.Path(__file__).parent / 'nodes'
-
 
 class CloudTestCase(base.ServersTestBase):
     """Services up, no host yet: ``start_host`` adds them."""
@@ -70,21 +69,28 @@ class CloudTestCase(base.ServersTestBase):
         self.flags(config=str(path), config_dir=folder.name, group='accel')
 
     def start_host(
-        self, name: str = 'host1', node: str = 't4', rules: str | None = None
+        self,
+        name: str = 'host1',
+        node: str = 't4',
+        rules: str | None = None,
+        without: collections.abc.Iterable[str] = (),
     ) -> str:
         """Start nova-compute on a host with the devices of a node file.
 
         :param node: name of a file of nova_accel/testing/nodes.
+        :param without: node devices of the file that this host lacks.
         :returns: uuid of the compute node's root provider.
         """
         if rules is not None:
             self.write_rules(rules)
-        self.start_compute(name, connection=self.connect(name, node))
+        conn = self.connect(name, node)
+        conn.machine.unplug(*without)
+        self.start_compute(name, connection=conn)
         return ty.cast(str, self.compute_rp_uuids[name])
 
     def connect(self, name: str, node: str) -> connection.HybridConnection:
         return connection.HybridConnection(
-            str(_NODES / f'{node}.xml'),
+            nodes.path(node),
             hostname=name,
             host_info=fakelibvirt.HostInfo(
                 cpu_nodes=2, cpu_sockets=1, cpu_cores=2, cpu_threads=2

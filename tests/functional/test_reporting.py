@@ -22,7 +22,7 @@ from nova_accel.testing import cloud
 
 from tests.functional import rules
 
-CARD = 'pci_0000_3b_00_0'
+CARD = 'pci_0000_18_00_0'
 
 
 class ProviderTest(cloud.CloudTestCase):

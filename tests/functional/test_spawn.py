@@ -23,6 +23,8 @@ from nova_accel.testing import machine
 
 from tests.functional import rules
 
+CARD = 'pci_0000_18_00_0'
+
 
 class BootTest(cloud.CloudTestCase):
     def setUp(self) -> None:
@@ -338,7 +340,7 @@ class DynamicTest(cloud.CloudTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.start_host('host1', 't4x1', rules.T4_DYNAMIC)
+        self.start_host('host1', 't4', rules.T4_DYNAMIC, without=[CARD])
         self.small = self.flavor(resources__CUSTOM_VGPU_GRID_T4_8Q=1)
         self.large = self.flavor(resources__CUSTOM_VGPU_GRID_T4_16Q=1)
 
@@ -374,7 +376,7 @@ class DynamicTest(cloud.CloudTestCase):
         self.assertEqual(self._reserved(0, 1), self._now())
 
     def test_two_small_and_a_large_race_and_one_type_wins(self) -> None:
-        self.start_host('host2', 't4x1')
+        self.start_host('host2', 't4', without=[CARD])
         flavors = [self.small, self.large, self.small]
         # All three are scheduled before any is claimed: Placement sees
         # both models free everywhere.

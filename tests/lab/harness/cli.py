@@ -42,12 +42,11 @@ def up(lab: settings.Settings, options: argparse.Namespace) -> int:
     linux = kernel.ensure(lab)
     clock.say(f'kernel {linux.version} and labgpu are there')
     box = machine.Machine(lab)
-    box.start(linux, host)
-    clock.say(f'machine starts, topology {host.name}')
-    uptime = box.wait_ready()
+    uptime = box.boot(linux, host)
     clock.say(f'libvirt answers inside ({uptime:.1f} s after the kernel)')
     box.insert(*host.cards)
-    clock.say(f'{len(host.cards)} cards inserted')
+    box.wait_listed(host.listed)
+    clock.say(f'{host.name}: {len(host.cards)} cards are there')
     return 0
 
 

@@ -29,6 +29,15 @@ from tests.lab.harness import settings
 FOLDER = settings.LAB / 'topologies'
 
 
+# Where the module puts the first virtual function of a GPU
+_VF_OFFSET = 4
+
+
+def node_device(address: str) -> str:
+    """Name under which libvirt lists a PCI function."""
+    return 'pci_' + address.replace(':', '_').replace('.', '_')
+
+
 @dataclasses.dataclass(frozen=True)
 class Type:
     """One vGPU type of a card."""
@@ -84,10 +93,24 @@ class Card:
     vfs: int = 0
 
     @property
-    def address(self) -> str:
-        """Of its only GPU, or of the first one of a board."""
-        behind = 2 if self.model.gpus > 1 else 0
-        return f'0000:{self.bus + behind:02x}:00.0'
+    def addresses(self) -> list[str]:
+        """Of its GPUs."""
+        first = self.bus + (2 if self.model.gpus > 1 else 0)
+        return [f'0000:{first + i:02x}:00.0' for i in range(self.model.gpus)]
+
+    @property
+    def functions(self) -> list[str]:
+        """Addresses of its virtual functions."""
+        return [
+            address[:-4]
+            + f'{(_VF_OFFSET + i) // 8:02x}.{(_VF_OFFSET + i) % 8}'
+            for address in self.addresses
+            for i in range(self.vfs)
+        ]
+
+    @property
+    def listed(self) -> list[str]:
+        return [node_device(a) for a in self.addresses + self.functions]
 
     @property
     def command(self) -> str:
@@ -142,6 +165,11 @@ class Topology:
     nvme: tuple[Nvme, ...] = ()
     nic: tuple[Nic, ...] = ()
     usb: tuple[Usb, ...] = ()
+
+    @property
+    def listed(self) -> list[str]:
+        """Names under which libvirt lists the GPUs and their functions."""
+        return [name for card in self.cards for name in card.listed]
 
     def card(self, name: str) -> Card:
         return next(card for card in self.cards if card.name == name)

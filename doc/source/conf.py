@@ -14,7 +14,11 @@
 project = 'nova_accel'
 copyright = 'nova_accel developers'
 
-extensions = ['openstackdocstheme', 'reno.sphinxext']
+extensions = [
+    'openstackdocstheme',
+    'oslo_config.sphinxext',
+    'reno.sphinxext',
+]
 
 html_theme = 'openstackdocs'
 pygments_style = 'native'

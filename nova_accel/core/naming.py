@@ -96,9 +96,11 @@ def pool_id(
 
 
 def pool_prefix(rule_name: str) -> str:
-    """How the ids of all pools of a rule begin, and of no other rule's."""
-    rule = urllib.parse.quote(rule_name, safe=' ')
-    return f'{_POOL}:{_shorten(rule, _MAX_RULE)}:'
+    """How the ids of all pools of a rule begin, and of no other rule's.
+
+    The whitelist sees to it that a rule's name has no colon.
+    """
+    return f'{_POOL}:{_shorten(rule_name, _MAX_RULE)}:'
 
 
 def is_pool(stable_id: str) -> bool:

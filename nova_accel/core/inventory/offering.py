@@ -253,7 +253,7 @@ def _functions(
         )
         for index, function in sorted(card.numbered.items())
         if function.name in mine
-    )
+    )[: rule.max_slots]
     stocks = (values.Stock(_pci_class(rule, units[0].function), units),)
     return values.Pool(
         stable_id,
@@ -273,11 +273,12 @@ def _pci_class(rule: whitelist.Rule, dev: device.Device) -> str:
 
 
 def _whole(dev: device.Device, rule: whitelist.Rule, stable_id: str) -> _Whole:
-    if rule.levels:
-        raise exception.NotOffered(
-            reason=f'rule {rule.name!r} gives levels, which describe the '
-            f'slots of one card, and it is a whole device; remove levels'
-        )
+    for key in ('levels', 'max_slots'):
+        if getattr(rule, key):
+            raise exception.NotOffered(
+                reason=f'rule {rule.name!r} gives {key}, which is about the '
+                f'slots of one card, and it is a whole device; remove {key}'
+            )
     pool = pool_id(rule, dev) or stable_id
     return _Whole(pool, rule, values.Unit(naming.UnitId(stable_id), dev))
 

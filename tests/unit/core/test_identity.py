@@ -1,0 +1,128 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+import ddt
+import testtools
+
+from nova_accel.core import device
+from nova_accel.core import identity
+from nova_accel.core import topology
+from tests.unit.core import hosts
+
+
+def establish(*devices, known=()):
+    return identity.establish(
+        hosts.NODE.name, topology.cards(devices), frozenset(known)
+    )
+
+
+def dev(bus, *ids, **kwargs):
+    return hosts.pci(bus, ids=ids, **kwargs)
+
+
+@ddt.ddt
+class ChoiceTest(testtools.TestCase):
+    @ddt.data(
+        # ids of each device, ids known, id of each device.
+        ([('sn:1', 'addr:1')], [], ['sn:1']),
+        ([('sn:1', 'addr:1'), ('sn:2', 'addr:2')], [], ['sn:1', 'sn:2']),
+        # Twins: the next source that tells them apart.
+        (
+            [('sn:0', 'slot:1'), ('sn:0', 'slot:2')],
+            [],
+            ['slot:1', 'slot:2'],
+        ),
+        ([('sn:0', 'slot:1'), ('sn:0',)], [], ['slot:1', None]),
+        ([('sn:0',), ('sn:0',)], [], [None, None]),
+        # The same id twice on one device is no twin.
+        ([('sn:1', 'sn:1')], [], ['sn:1']),
+        # One's serial is the other's address.
+        ([('x', 'slot:1'), ('y', 'x')], [], ['slot:1', 'y']),
+        # What is in use stays, though a better source can be read today.
+        ([('sn:1', 'slot:1')], ['slot:1'], ['slot:1']),
+        ([('sn:1', 'slot:1')], ['slot:1', 'sn:1'], ['sn:1']),
+        ([('sn:1', 'slot:1')], ['sn:9'], ['sn:1']),
+        # A serial that cannot be read today.
+        ([('slot:1', 'addr:1')], ['sn:1'], ['slot:1']),
+        # A twin arrived, and either could be the one in use.
+        (
+            [('sn:0', 'slot:1'), ('sn:0', 'slot:2')],
+            ['sn:0'],
+            [None, None],
+        ),
+        # A twin arrived, and the old one goes by its slot.
+        (
+            [('sn:0', 'slot:1'), ('sn:0', 'slot:2')],
+            ['slot:1'],
+            ['slot:1', 'slot:2'],
+        ),
+    )
+    @ddt.unpack
+    def test_choice(self, ids, known, expected):
+        devices = [dev(bus, *each) for bus, each in enumerate(ids)]
+        for listed in (devices, devices[::-1]):
+            found = establish(*listed, known=known)
+            self.assertEqual(
+                expected, [found.ids.get(each.name) for each in devices]
+            )
+            self.assertEqual(
+                {
+                    d.name
+                    for d, i in zip(devices, expected, strict=True)
+                    if i is None
+                },
+                found.faults.keys(),
+            )
+            self.assertEqual(
+                {i: found.cards[i].device.name for i in found.cards},
+                {i: name for name, i in found.ids.items()},
+            )
+
+    def test_functions_share_the_serial_of_their_parent(self):
+        found = establish(*hosts.sriov(2, 4))
+        self.assertEqual({'sn:2'}, found.cards.keys())
+
+    def test_present_are_all_ids_of_all_cards(self):
+        found = establish(dev(1, 'sn:1', 'slot:1'), dev(2, 'sn:1'))
+        self.assertEqual({'sn:1', 'slot:1'}, found.present)
+
+    def test_long_ids_are_compared_as_providers_carry_them(self):
+        path = 'path:' + '/1c.0' * 60
+        (stable_id,) = establish(dev(1, path)).cards
+        self.assertLess(len(stable_id), 200)
+        found = establish(dev(1, 'sn:1', path), known=[stable_id])
+        self.assertEqual({stable_id}, found.cards.keys())
+
+
+class FaultTest(testtools.TestCase):
+    def test_twins_are_named(self):
+        twins = [
+            dev(bus, 'sn:0', vendor_name='NVIDIA', product_name='T4')
+            for bus in (1, 2)
+        ]
+        found = establish(*twins)
+        self.assertIn('NVIDIA T4 at 0000:02:00.0', found.faults[twins[0].name])
+        self.assertIn('NVIDIA T4 at 0000:01:00.0', found.faults[twins[1].name])
+        self.assertIn("'sn:0'", found.faults[twins[0].name])
+
+    def test_many_twins_make_a_short_message(self):
+        twins = [dev(bus, 'sn:0') for bus in range(200)]
+        text = establish(*twins).faults[twins[0].name]
+        self.assertLess(len(text), 400)
+        self.assertIn('and others', text)
+
+    def test_card_without_any_id(self):
+        found = establish(dev(1))
+        self.assertIn('no stable id', found.faults[dev(1).name])
+
+    def test_stray_function_needs_an_id_as_any_card_does(self):
+        stray = dev(1, 'sn:1', dev_type=device.TYPE_VF)
+        self.assertEqual({'sn:1'}, establish(stray).cards.keys())

@@ -17,6 +17,7 @@ changed is parsed, and only the devices it concerns are assembled again.
 
 import collections.abc
 import dataclasses
+import itertools
 import logging
 
 from nova_accel.backends.libvirt import assemble
@@ -78,8 +79,10 @@ class Cache:
         except exception.InvalidNodeDevice as error:
             LOG.warning('Ignoring node device %s. %s', name, error)
             return
+        if found is not None and found.name != name:
+            found = dataclasses.replace(found, name=name)
         if found is not None:
-            self._facts.add(dataclasses.replace(found, name=name))
+            self._facts.add(found)
 
     def put_mdev(self, mdev: nodedev.Mediated) -> None:
         """Take in a mediated device all of whose facts are known."""
@@ -121,9 +124,8 @@ class Cache:
 
     def _renew(self, settled: bool) -> None:
         stale, self._facts.stale = self._facts.stale, set()
-        functions, cards = self._located(stale)
-        for address in cards:
-            self._learn(address, settled)
+        functions = self._locate(stale)
+        self._learn(functions, settled)
         changed = self._assemble(stale, functions)
         if changed:
             self._view = dataclasses.replace(
@@ -138,16 +140,16 @@ class Cache:
         if mdevs != self._view.mdevs:
             self._view = dataclasses.replace(self._view, mdevs=mdevs)
 
-    def _located(
+    def _locate(
         self, names: collections.abc.Iterable[str]
-    ) -> tuple[list[nodedev.Function], set[device.PciAddress]]:
+    ) -> list[nodedev.Function]:
         functions = []
         for name in names:
             function = self._facts.function(name)
             if function is not None:
                 self._places[name] = self._place(function)
                 functions.append(function)
-        return functions, {function.card for function in functions}
+        return functions
 
     def _place(self, function: nodedev.Function) -> assemble.Place:
         address = function.address
@@ -177,17 +179,23 @@ class Cache:
             return self._files.devname(function.address)
         return self._facts.devname(function)
 
-    def _learn(self, address: device.PciAddress, settled: bool) -> None:
-        family = self._facts.family(address)
-        parents = tuple(one for one in family if one.mdev_types)
-        if parents:
-            mdevs = (self._facts.mdevs_on(parent.name) for parent in parents)
+    def _learn(
+        self,
+        functions: collections.abc.Iterable[nodedev.Function],
+        settled: bool,
+    ) -> None:
+        cards: dict[str, list[nodedev.Function]] = {}
+        for function in functions:
+            if function.mdev_types:
+                cards.setdefault(str(function.card), []).append(function)
+        for parents in cards.values():
+            on_them = (self._facts.mdevs_on(parent.name) for parent in parents)
             self._capacities.learn(
                 capacity.Card(
-                    address=address,
+                    address=parents[0].card,
                     kind=self._kind(parents[0]),
-                    parents=parents,
-                    mdevs=tuple(mdev for group in mdevs for mdev in group),
+                    parents=tuple(parents),
+                    mdevs=tuple(itertools.chain.from_iterable(on_them)),
                 ),
                 settled,
             )
@@ -227,7 +235,7 @@ class Cache:
 
     def _device(self, function: nodedev.Function) -> device.Device:
         place = self._places[function.name]
-        models = self._models(function)
+        models = self._capacities.models(function)
         mixed = self._capacities.mixed(function.card)
         if not _is_virtual(function):
             return assemble.whole(function, place, models, mixed)
@@ -239,17 +247,6 @@ class Cache:
             self._facts.index(function),
             models,
             mixed,
-        )
-
-    def _models(
-        self, function: nodedev.Function
-    ) -> tuple[device.VgpuModel, ...]:
-        if not function.mdev_types:
-            return ()
-        kind = self._kind(function)
-        return tuple(
-            self._capacities.model(function.card, kind, mdev_type)
-            for mdev_type in function.mdev_types
         )
 
     def _mdevs(self) -> tuple[device.Mdev, ...]:

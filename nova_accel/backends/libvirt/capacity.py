@@ -23,7 +23,7 @@ from nova_accel.backends.libvirt import nodedev
 from nova_accel.backends.libvirt import sysfs
 from nova_accel.core import device
 
-_Key = tuple[device.PciAddress, str]
+Kind = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,148 +31,144 @@ class Card:
     """All mediated-device parents of one card, and what exists on them.
 
     :ivar kind: what identical cards have in common.
-    :ivar mdevs: read after the parents, hence surely counted in their
-        ``available``.
     """
 
     address: device.PciAddress
-    kind: tuple[str, ...]
+    kind: Kind
     parents: tuple[nodedev.Function, ...]
     mdevs: tuple[nodedev.Mediated, ...] = ()
 
-    @property
-    def in_use(self) -> collections.Counter[str]:
-        return collections.Counter(mdev.type_id for mdev in self.mdevs)
+
+@dataclasses.dataclass
+class _Figures:
+    """What is known of one card, by type."""
+
+    kind: Kind
+    described: dict[str, sysfs.Description] = dataclasses.field(
+        default_factory=dict
+    )
+    counted: dict[str, int] = dataclasses.field(default_factory=dict)
+    mixed: bool = False
 
 
 class Capacities:
-    """The figures of all cards, as far as anyone could tell so far."""
+    """The figures of all cards, as far as anyone could tell so far.
+
+    The capacity of a type is, first that is known: what the driver says;
+    what could be counted on the card, now or earlier; what an identical card
+    showed.
+    """
 
     def __init__(self, files: sysfs.Sysfs) -> None:
         self._files = files
-        self._described: dict[_Key, sysfs.Description] = {}
-        self._counted: dict[_Key, int] = {}
-        self._kinds: dict[tuple[tuple[str, ...], str], int] = {}
-        self._mixed: set[device.PciAddress] = set()
-        self._card_kinds: dict[device.PciAddress, tuple[str, ...]] = {}
+        self._cards: dict[device.PciAddress, _Figures] = {}
+        self._twins: dict[Kind, dict[str, int]] = collections.defaultdict(dict)
 
     def learn(self, card: Card, settled: bool) -> None:
         """Take note of what a card shows.
 
-        :param settled: parents and mediated devices were read as one, so
-            that they can be added up. Otherwise only a figure that is
-            missing altogether is taken, for want of a better one.
+        :param settled: all its parents are given, and they were read as one
+            with the mediated devices, so that they can be added up.
+            Otherwise only a figure that is missing altogether is taken, for
+            want of a better one.
         """
-        self._meet(card)
+        known = self._cards.get(card.address)
+        if known is None or known.kind != card.kind:
+            known = self._cards[card.address] = _Figures(card.kind)
+        self._describe(card, known, settled)
+        self._count(card, known, settled)
+        if settled and self._shows_a_mix(card, known):
+            known.mixed = True
+
+    def _describe(self, card: Card, known: _Figures, settled: bool) -> None:
+        asked = set() if settled else set(known.described)
         for parent in card.parents:
             for mdev_type in parent.mdev_types:
-                self._describe(card, parent, mdev_type)
-                self._count(card, parent, mdev_type, settled)
-        if settled and self._shows_a_mix(card):
-            self._mixed.add(card.address)
+                if mdev_type.id not in asked:
+                    asked.add(mdev_type.id)
+                    facts = self._files.description(
+                        parent.address, mdev_type.id
+                    )
+                    if facts != sysfs.UNKNOWN:
+                        known.described[mdev_type.id] = facts
 
-    def _meet(self, card: Card) -> None:
-        if self._card_kinds.get(card.address, card.kind) != card.kind:
-            self._forget(card.address)
-        self._card_kinds[card.address] = card.kind
+    def _count(self, card: Card, known: _Figures, settled: bool) -> None:
+        used = collections.Counter(mdev.type_id for mdev in card.mdevs)
+        for parent in card.parents:
+            # A virtual function creates one at most: its figure says
+            # nothing about the card.
+            if parent.physical is None:
+                for mdev_type in parent.mdev_types:
+                    if not used or set(used) == {mdev_type.id}:
+                        total = mdev_type.available + used[mdev_type.id]
+                        self._take(known, mdev_type.id, total, settled)
 
-    def _forget(self, address: device.PciAddress) -> None:
-        self._mixed.discard(address)
-        for facts in (self._described, self._counted):
-            for key in [key for key in facts if key[0] == address]:
-                del facts[key]
-
-    def _describe(
-        self,
-        card: Card,
-        parent: nodedev.Function,
-        mdev_type: nodedev.MdevType,
+    def _take(
+        self, known: _Figures, type_id: str, total: int, settled: bool
     ) -> None:
-        key = (card.address, mdev_type.id)
-        if key not in self._described:
-            self._described[key] = self._files.description(
-                parent.address, mdev_type.id
-            )
+        # A card that shows nothing although nothing is on it is out of
+        # order for now; that does not make it smaller.
+        if total and (settled or not known.counted.get(type_id)):
+            known.counted[type_id] = total
+            self._twins[known.kind][type_id] = total
+        known.counted.setdefault(type_id, total)
 
-    def _count(
-        self,
-        card: Card,
-        parent: nodedev.Function,
-        mdev_type: nodedev.MdevType,
-        settled: bool,
-    ) -> None:
-        # A virtual function creates one at most: its figure says nothing
-        # about the card.
-        if parent.physical is not None:
-            return
-        key = (card.address, mdev_type.id)
-        in_use = card.in_use
-        if set(in_use) - {mdev_type.id}:
-            return
-        total = mdev_type.available + in_use[mdev_type.id]
-        if total and (settled or key not in self._counted):
-            self._counted[key] = total
-            self._kinds[card.kind, mdev_type.id] = total
-        elif not total:
-            self._counted.setdefault(key, 0)
-
-    def _shows_a_mix(self, card: Card) -> bool:
+    def _shows_a_mix(self, card: Card, known: _Figures) -> bool:
         # Types of one size share a card even where sizes may not mix; a
         # type that is merely offered beside them proves nothing unless its
         # size is known to differ.
-        used = {self._size(card, type_id) for type_id in card.in_use}
+        if not card.mdevs:
+            return False
+        types = {mdev.type_id for mdev in card.mdevs}
+        used = {self._size(known, type_id) for type_id in types}
         offered = {
-            self._size(card, mdev_type.id)
+            self._size(known, mdev_type.id)
             for parent in card.parents
             for mdev_type in parent.mdev_types
             if mdev_type.available
         }
-        several = len(used) > 1 or (None in used and len(card.in_use) > 1)
-        others = offered - used - {None}
-        return several or (bool(others) and bool(used - {None}))
+        if len(types) > 1 and (len(used) > 1 or None in used):
+            return True
+        return None not in used and bool(offered - used - {None})
 
-    def _size(self, card: Card, type_id: str) -> int | None:
-        facts = self.of(card.address, card.kind, type_id)
-        return facts.framebuffer_mib or facts.capacity
+    def _size(self, known: _Figures, type_id: str) -> int | None:
+        facts = known.described.get(type_id, sysfs.UNKNOWN)
+        return facts.framebuffer_mib or self._capacity(known, type_id)
+
+    def _capacity(self, known: _Figures, type_id: str) -> int | None:
+        described = known.described.get(type_id, sysfs.UNKNOWN).capacity
+        if described is not None:
+            return described
+        counted = known.counted.get(type_id)
+        if counted is not None:
+            return counted
+        return self._twins[known.kind].get(type_id)
 
     def mixed(self, address: device.PciAddress) -> bool:
         """Tell whether the card was seen to hold different models at once."""
-        return address in self._mixed
+        known = self._cards.get(address)
+        return known is not None and known.mixed
 
-    def of(
-        self,
-        address: device.PciAddress,
-        kind: tuple[str, ...],
-        type_id: str,
-    ) -> sysfs.Description:
-        """Return what is known about one type on one card.
+    def models(
+        self, function: nodedev.Function
+    ) -> tuple[device.VgpuModel, ...]:
+        """Return the models that one function can create."""
+        known = self._cards.get(function.card)
+        if known is None:
+            return ()
+        return tuple(
+            self._model(known, mdev_type) for mdev_type in function.mdev_types
+        )
 
-        The capacity is, first that is known: what the driver says; what
-        could be counted on the card; what an identical card showed.
-        """
-        key = (address, type_id)
-        facts = self._described.get(key, _NOTHING)
-        if facts.capacity is not None:
-            return facts
-        counted = self._counted.get(key, self._kinds.get((kind, type_id)))
-        return dataclasses.replace(facts, capacity=counted)
-
-    def model(
-        self,
-        address: device.PciAddress,
-        kind: tuple[str, ...],
-        mdev_type: nodedev.MdevType,
+    def _model(
+        self, known: _Figures, mdev_type: nodedev.MdevType
     ) -> device.VgpuModel:
-        """Return the model that a type of one card is."""
-        facts = self.of(address, kind, mdev_type.id)
+        facts = known.described.get(mdev_type.id, sysfs.UNKNOWN)
         return device.VgpuModel(
             type_id=mdev_type.id,
             name=mdev_type.name,
-            capacity=facts.capacity,
+            capacity=self._capacity(known, mdev_type.id),
             framebuffer_mib=facts.framebuffer_mib,
             max_heads=facts.max_heads,
             max_resolution=facts.max_resolution,
         )
-
-
-_NOTHING = sysfs.Description()

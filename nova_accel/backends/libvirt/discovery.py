@@ -157,23 +157,32 @@ class Discovery:
         full: bool = False,
         listing: bool = True,
     ) -> device.HostView:
-        synced, self._synced = self._synced, None
-        if synced is not current:
+        try:
+            self._digest(current, full, listing)
+        except BaseException:
+            # What was drained is lost: the next refresh reads everything.
+            self._synced = None
+            raise
+        self._synced = current
+        return self._view
+
+    def _digest(
+        self, current: session.Session, full: bool, listing: bool
+    ) -> None:
+        new = self._synced is not current
+        if new:
             current.watch()
         known = self._known(current)
         events = current.drain()
-        full = full or synced is not current or events is None
-        if full or self._clock() >= self._resync_at:
+        due = self._clock() >= self._resync_at
+        if full or new or due or events is None:
             self._resync(current, known)
-        else:
-            self._retry(current, known)
-            self._apply(current, known, events or [])
-            if listing and not current.watching:
-                self._relist(current, known)
-            self._view = known.view()
-        # Only now: after a failure above, the next refresh reads it all.
-        self._synced = current
-        return self._view
+            return
+        self._retry(current, known)
+        self._apply(current, known, events)
+        if listing and not current.watching:
+            self._relist(current, known)
+        self._view = known.view()
 
     def _known(self, current: session.Session) -> cache.Cache:
         if self._cache is None:

@@ -79,11 +79,6 @@ class Facts:
         found = (self._known[name] for name in names)
         return [one for one in found if isinstance(one, nodedev.Mediated)]
 
-    def family(self, card: device.PciAddress) -> list[nodedev.Function]:
-        """All functions of a card: its physical one and the virtual ones."""
-        found = (self._known[name] for name in self._by_card.get(card, ()))
-        return [one for one in found if isinstance(one, nodedev.Function)]
-
     def physical(self, function: nodedev.Function) -> str | None:
         """Name of the physical function of a virtual one, if listed."""
         if function.physical is None:

@@ -16,7 +16,6 @@ made again under the same name whenever they are needed. One lock a card:
 libvirt and the driver take their time, and cards do not wait for each other.
 """
 
-import collections
 import logging
 import threading
 from xml.sax import saxutils
@@ -24,7 +23,6 @@ from xml.sax import saxutils
 from nova_accel.backends import base
 from nova_accel.backends.libvirt import discovery
 from nova_accel.backends.libvirt import nodedev
-from nova_accel.core import device
 from nova_accel import exception
 
 LOG = logging.getLogger(__name__)
@@ -35,9 +33,7 @@ class Mdevs:
 
     def __init__(self, found: discovery.Discovery) -> None:
         self._found = found
-        self._locks: dict[device.PciAddress, threading.Lock] = (
-            collections.defaultdict(threading.Lock)
-        )
+        self._locks: dict[str, threading.Lock] = {}
 
     def create(self, assignment: base.Assignment) -> None:
         """Make the mediated device exist. One round trip, none if it does.
@@ -45,7 +41,7 @@ class Mdevs:
         :raises DeviceRefused: libvirt cannot, or the uuid is taken.
         """
         wanted = _wanted(assignment)
-        with self._locks[_card(assignment)]:
+        with self._lock(assignment):
             if self._stands(wanted, self._found.mdev(wanted.uuid)):
                 return
             try:
@@ -61,10 +57,15 @@ class Mdevs:
         :raises DeviceRefused: it is in use.
         """
         wanted = _wanted(assignment)
-        with self._locks[_card(assignment)]:
+        with self._lock(assignment):
             name = self._name(wanted.uuid)
             if name is not None:
                 self._destroy(name)
+
+    def _lock(self, assignment: base.Assignment) -> threading.Lock:
+        function = assignment.function
+        card = str(function.parent or function.address)
+        return self._locks.setdefault(card, threading.Lock())
 
     def _destroy(self, name: str) -> None:
         self._found.line().destroy(name)
@@ -132,10 +133,6 @@ def _wanted(assignment: base.Assignment) -> nodedev.Mediated:
         type_id=assignment.mdev_type or '',
         upstream=assignment.function.name,
     )
-
-
-def _card(assignment: base.Assignment) -> device.PciAddress:
-    return assignment.function.parent or assignment.function.address
 
 
 def _prefix(uuid: str) -> str:

@@ -54,7 +54,7 @@ class Session:
     """A connection and the events it has delivered.
 
     :param connection: offers libvirt.virConnect's methods.
-    :param wrap: applied to every object that a list returns; nova's
+    :param wrap: applied to a device before it is asked anything; nova's
         eventlet mode keeps blocking calls out of its main thread that way.
     """
 
@@ -151,9 +151,7 @@ class Session:
         :param interfaces: network interfaces too.
         """
         flags = self._flags | (abi.LIST_NET if interfaces else 0)
-        handles = {
-            handle.name(): self._wrap(handle) for handle in self._all(flags)
-        }
+        handles = {handle.name(): handle for handle in self._all(flags)}
         if not self._lists_mdevs:
             for name in self._ask('listDevices', 'mdev', 0):
                 handles.setdefault(name, None)
@@ -177,22 +175,22 @@ class Session:
         :raises DeviceRefused: libvirt cannot read this one.
         """
         try:
-            handle = handle or self._find(name)
-            return str(handle.XMLDesc(0))
+            return str(self._wrapped(name, handle).XMLDesc(0))
         except Exception as error:
             if errors.is_missing(error):
                 return None
             self._tolerate(error)
             raise exception.DeviceRefused(device=name, reason=error) from error
 
-    def _find(self, name: str) -> ty.Any:
-        return self._wrap(self.connection.nodeDeviceLookupByName(name))
+    def _wrapped(self, name: str, handle: ty.Any = None) -> ty.Any:
+        if handle is None:
+            handle = self.connection.nodeDeviceLookupByName(name)
+        return self._wrap(handle)
 
     def exists(self, name: str, handle: ty.Any = None) -> bool:
         """Tell whether a device is active. Up to two round trips."""
         try:
-            handle = handle or self._find(name)
-            probe = getattr(handle, 'isActive', None)
+            probe = getattr(self._wrapped(name, handle), 'isActive', None)
             return probe is None or bool(probe())
         except Exception as error:
             self._tolerate(error)
@@ -218,7 +216,7 @@ class Session:
         :raises DeviceRefused: it is in use, or libvirt cannot.
         """
         try:
-            self._find(name).destroy()
+            self._wrapped(name).destroy()
         except Exception as error:
             if errors.is_missing(error):
                 return

@@ -45,6 +45,8 @@ class Description:
         Intel's lines of ``key: value`` are understood as far as they go;
         words that mean nothing to us are skipped.
         """
+        if not text:
+            return UNKNOWN
         facts = dict(_PAIR.findall(text))
         resolution = facts.get('max_resolution') or facts.get('resolution')
         return cls(
@@ -53,6 +55,9 @@ class Description:
             max_heads=_integer(facts.get('num_heads')),
             max_resolution=_pixels(resolution),
         )
+
+
+UNKNOWN = Description()
 
 
 def _integer(text: str | None) -> int | None:

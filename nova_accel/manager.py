@@ -122,9 +122,23 @@ class Manager:
 
     # Discovery
 
-    def start(self, node: inventory.Node, rules: whitelist.Whitelist) -> None:
-        """Look at the hardware for the first time."""
+    def start(
+        self,
+        node: inventory.Node,
+        rules: whitelist.Whitelist,
+        held: frozenset[inventory.Claim] = frozenset(),
+    ) -> None:
+        """Look at the hardware for the first time.
+
+        :param held: what the database says servers of this host hold; they
+            may have to be started before the tracker knows.
+        """
+        self._hold(held)
         self._look(node, rules, full=True)
+
+    def _hold(self, held: frozenset[inventory.Claim]) -> None:
+        self._held = self._announced = held
+        self._holding = frozenset(claim.provider for claim in held)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -273,8 +287,7 @@ class Manager:
         """
         self._ledger.settle(persisted)
         unsaved = self._ledger.held()
-        self._held = self._announced = persisted | unsaved
-        self._holding = frozenset(c.provider for c in self._held)
+        self._hold(persisted | unsaved)
         self._settled = True
         return unsaved
 

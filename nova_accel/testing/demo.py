@@ -20,6 +20,7 @@ import argparse
 import collections.abc
 import contextlib
 import io
+import logging
 import os
 import sys
 import time
@@ -58,6 +59,7 @@ def tell(file: ty.TextIO) -> bool:
 @contextlib.contextmanager
 def _quiet() -> collections.abc.Iterator[None]:
     """Keep the services' logs off the terminal: the story is the output."""
+    logging.disable(logging.WARNING)
     with contextlib.redirect_stderr(io.StringIO()):
         yield
 

@@ -61,7 +61,9 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         # A wrong file stops the service before anything else is touched.
         rules = _rules()
         super().init_host(host)
-        self.accel.start(self.accel_node(), rules)
+        node = self.accel_node()
+        context = nova_context.get_admin_context()
+        self.accel.start(node, rules, tracker.held_on(context, host, node))
         tracker.adopt(self.virtapi._compute.rt, self.accel)
 
     def get_available_resource(self, nodename: str) -> dict[str, ty.Any]:

@@ -59,6 +59,36 @@ def claims_of(resources: Resources | None) -> frozenset[inventory.Claim]:
     )
 
 
+def held_on(
+    context: nova_context.RequestContext, host: str, node: inventory.Node
+) -> frozenset[inventory.Claim]:
+    """Read what servers and migrations of a host hold, ahead of the tracker.
+
+    Guests are resumed before the tracker first looks. Named units of the
+    root provider (persistent memory) are stock nova's and left out.
+    """
+    instances = objects.InstanceList.get_by_host(
+        context, host, expected_attrs=['resources']
+    )
+    resources = [r for each in instances for r in each.resources or ()]
+    for migration in objects.MigrationList.get_in_progress_and_error(
+        context, host, node.name
+    ):
+        # Its server may have been deleted meanwhile.
+        with contextlib.suppress(nova_exception.InstanceNotFound):
+            moving = migration.instance.migration_context
+            if moving is not None:
+                resources += moving.old_resources or ()
+                resources += moving.new_resources or ()
+    return _named(claims_of(resources), node)
+
+
+def _named(
+    claims: collections.abc.Iterable[inventory.Claim], node: inventory.Node
+) -> frozenset[inventory.Claim]:
+    return frozenset(c for c in claims if c.provider != node.uuid)
+
+
 class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[misc]
     accel: manager.Manager
     local: threading.local
@@ -151,10 +181,8 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
     def _ours(
         self, claims: collections.abc.Iterable[inventory.Claim]
     ) -> frozenset[inventory.Claim]:
-        # Named units of the root (persistent memory) are stock nova's. After
-        # a start the providers of the rest are not known yet.
-        root = self.accel.snapshot.node.uuid
-        return frozenset(c for c in claims if c.provider != root)
+        # Right after a start not all providers of ours are known yet.
+        return _named(claims, self.accel.snapshot.node)
 
     @utils.synchronized(SEMAPHORE, fair=True)
     def publish(

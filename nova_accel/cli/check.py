@@ -213,7 +213,11 @@ def _branch(
     pool = survey.pools[provider.stable_id]
     about = [f'rule {pool.rule.name}', _what(pool)]
     if pool.numa_node is not None:
-        about.append(f'NUMA node {pool.numa_node}')
+        about.append(f'NUMA {pool.numa_node}')
+    if pool.exclusive and len(pool.stocks) > 1:
+        about.append('one model at a time')
+    if len(pool.blocks) > 1:
+        about.append(f'placed aligned: {", ".join(map(str, pool.blocks))}')
     leaves = [', '.join(about)]
     if survey.node_uuid_known:
         leaves.append(f'uuid {provider.uuid}')
@@ -276,9 +280,9 @@ def _provider_rows(
 def _print_flavors(screen: 'render.Screen', survey: surveys.Survey) -> None:
     screen.heading('Flavors (vCPUs, RAM and disk are examples)')
     for flavor in flavors.of(survey.offer):
-        model = f' of {flavor.model}' if flavor.model else ''
-        amount = f', {flavor.amount} units' if flavor.amount > 1 else ''
-        screen.line(f'# {flavor.purpose}{model}{amount}')
+        what = flavor.model or flavor.resource_class
+        amount = f'{flavor.amount} x ' if flavor.amount > 1 else ''
+        screen.line(f'# {flavor.purpose}: {amount}{what}')
         for line in flavors.command(flavor, ' \\\n    ').splitlines():
             screen.line(line)
     screen.line()

@@ -35,6 +35,7 @@ List the PCI devices of a host with their stable ids, the vGPU models they
 can be split into, and what the whitelist makes of them:
 
   offered      by a rule, as a resource class
+  spare        a virtual function of a card that holds no more vGPUs
   withheld     a rule names it, but it cannot be offered; the reason follows
   unlisted     no rule names it
   host device  a bridge or system device, which no rule can offer
@@ -234,10 +235,9 @@ def _notes(
             f'{name} ({text.count(number, "device")})'
             for name, number in sorted(lacking.items())
         )
-        hint = (
-            ''
-            if survey.local
-            else ' (libvirt alone does not tell slots and subsystem ids; run '
-            'this on the host itself to see them)'
-        )
-        yield f'Could not be established: {what}{hint}.'
+        yield f'Could not be established: {what}.'
+        if not survey.local:
+            yield (
+                'libvirt alone tells no slots and no subsystem ids; run this '
+                'on the host itself to see them.'
+            )

@@ -95,9 +95,8 @@ class _Version(argparse.Action):
     ) -> None:
         from importlib import metadata
 
-        parser.exit(
-            message=f'{parser.prog} {metadata.version("nova-accel")}\n'
-        )
+        print(parser.prog, metadata.version('nova-accel'))
+        parser.exit()
 
 
 def run(argv: collections.abc.Sequence[str]) -> int:

@@ -38,6 +38,7 @@ _UNLIMITED = 1_000_000
 _STYLES = {
     'offered': 'green',
     'withheld': 'red',
+    'spare:': 'dim',
     'unlisted': 'dim',
     'host': 'dim',
 }
@@ -138,7 +139,7 @@ def _trim(
 
 
 def _cell(words: str) -> rich.text.Text:
-    word = words.partition(':')[0].partition(' ')[0]
+    word = words.partition(' ')[0]
     return rich.text.Text(words, style=_STYLES.get(word, ''))
 
 

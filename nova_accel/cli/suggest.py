@@ -35,6 +35,9 @@ _CONSOLES = frozenset(
 )
 
 
+_NOTHING_READY = 'devices: {}  # remove the {} when you uncomment a rule'
+
+
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """Cards of one product."""
@@ -77,7 +80,7 @@ def whitelist(survey: surveys.Survey) -> str:
     taken = {rule.name for rule in survey.offer.rules}
     lines = ['version: 1']
     ready = [kind for kind in kinds if not kind.doubt]
-    lines.append('devices:' if ready else 'devices: {}')
+    lines.append('devices:' if ready else _NOTHING_READY)
     for kind in kinds:
         name = _name(kind, taken)
         taken.add(name)
@@ -161,7 +164,20 @@ def _model_lines(kind: Kind) -> collections.abc.Iterator[str]:
     for model in kind.models:
         holds = f', {model.capacity} a card' if model.capacity else ''
         yield f'#   {model.type_id}  {text.printable(model.name)}{holds}'
-    yield f'models: ["{kind.models[0].type_id}"]'
-    if kind.head.models and kind.models[0].capacity is None:
-        yield "# How many of it a card holds, from the vendor's guide:"
-        yield 'max_slots: 1'
+    chosen = _largest(kind.models)
+    yield f'models: ["{chosen.type_id}"]'
+    if chosen.capacity is None:
+        yield '# Nothing here tells how many of it a card holds; the guide of'
+        yield '# its maker does.'
+        # Of functions there are as many as there are.
+        yield 'max_slots: 1' if kind.head.models else '# max_slots: 1'
+
+
+def _largest(models: tuple[device.VgpuModel, ...]) -> device.VgpuModel:
+    """The largest model of which a card holds several."""
+    several = [m for m in models if m.capacity and m.capacity > 1]
+    return min(several, key=_capacity, default=models[0])
+
+
+def _capacity(model: device.VgpuModel) -> int:
+    return model.capacity or 0

@@ -25,6 +25,7 @@ from nova_accel.core import whitelist
 from nova_accel import exception
 
 OFFERED = 'offered'
+SPARE = 'spare'
 WITHHELD = 'withheld'
 UNLISTED = 'unlisted'
 HOST = 'host device'
@@ -42,7 +43,7 @@ SOURCES = {
 class Verdict:
     """Whether a device is offered, and why.
 
-    :ivar pool: what it is a part of, None unless it is offered.
+    :ivar pool: what it is a part of, None unless a rule takes it.
     :ivar classes: resource classes that it serves; empty for a function
         that only carries others.
     :ivar reason: why it is withheld, '' otherwise.
@@ -57,6 +58,8 @@ class Verdict:
     def __str__(self) -> str:
         if self.pool is None:
             return self.state
+        if self.state == SPARE:
+            return f'{self.state}: {self.pool.rule.name} needs no more'
         how = (
             f'as {", ".join(self.classes)}'
             if self.classes
@@ -142,9 +145,13 @@ def _of_pool(
     classes: dict[str, list[str]] = {dev.name: [] for dev in pool.devices}
     for stock in pool.stocks:
         for name in {unit.function.name for unit in stock.units}:
-            classes.setdefault(name, []).append(stock.resource_class)
-    for name, served in classes.items():
-        yield name, Verdict(OFFERED, (pool.rule,), pool, tuple(served))
+            classes[name].append(stock.resource_class)
+    for dev in pool.devices:
+        served = tuple(classes[dev.name])
+        # A card may hold fewer vGPUs than it has virtual functions.
+        spare = not served and dev.dev_type == device.TYPE_VF
+        state = SPARE if spare else OFFERED
+        yield dev.name, Verdict(state, (pool.rule,), pool, served)
 
 
 def is_of_the_host(dev: device.Device) -> bool:

@@ -60,7 +60,9 @@ class SuggestTest(testtools.TestCase):
         devices = samples.sriov(1, 4, models=(model,))
         offer = self.offered(devices)
         self.assertEqual(4, len(offer.pools[0].stocks[0].units))
-        self.assertNotIn('max_slots', suggest.whitelist(samples.look(devices)))
+        self.assertNotIn(
+            '\n    max_slots', suggest.whitelist(samples.look(devices))
+        )
 
     def test_whole_cards(self) -> None:
         offer = self.offered([samples.card(1), samples.card(2)])

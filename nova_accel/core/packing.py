@@ -158,10 +158,10 @@ def _levels(
         ]
         cuts: list[list[object]] = [[0 for _ in places], [*keys]]
     else:
-        sizes = dict.fromkeys((len(stock.units), *pool.blocks))
-        cuts = [
-            [place // size for place in places] for size in sizes if size > 1
-        ]
+        # A level of single units says nothing; a stock of one unit is whole.
+        blocks = (size for size in pool.blocks if size > 1)
+        sizes = dict.fromkeys((len(stock.units), *blocks))
+        cuts = [[place // size for place in places] for size in sizes]
     return tuple(_cut(keys, open_) for keys in cuts)
 
 

@@ -107,6 +107,10 @@ class SlotsTest(testtools.TestCase):
         pool = card(8)
         self.assertEqual([1, 2, 5], choose(pool, free_of(pool, 'x..xx...'), 3))
 
+    def test_card_of_one_unit(self):
+        pool = card(1)
+        self.assertEqual([0], choose(pool, free_of(pool, '.'), 1))
+
     def test_units_of_several_models_are_placed_alike(self):
         rule = hosts.rule('r', 1, mode='dynamic')
         (pool,) = hosts.offer([rule], [hosts.t4(1)]).pools

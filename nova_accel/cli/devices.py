@@ -85,12 +85,19 @@ def run(args: argparse.Namespace) -> int:
     elif survey.failure:
         return code
     elif args.suggest:
-        from nova_accel.cli import suggest
-
-        sys.stdout.write(suggest.whitelist(survey))
+        _print_suggestion(survey)
     else:
         _print_table(survey, args.all)
     return code
+
+
+def _print_suggestion(survey: surveys.Survey) -> None:
+    from nova_accel.cli import suggest
+
+    rules = suggest.whitelist(survey)
+    sys.stdout.write(rules)
+    if not rules:
+        outcome.complain('nothing to suggest: no unlisted accelerator here')
 
 
 def _print_json(survey: surveys.Survey, ok: bool) -> None:

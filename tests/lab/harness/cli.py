@@ -17,6 +17,7 @@ import sys
 import time
 
 from tests.lab.harness import agent
+from tests.lab.harness import cloud
 from tests.lab.harness import errors
 from tests.lab.harness import kernel
 from tests.lab.harness import machine
@@ -53,6 +54,7 @@ def up(lab: settings.Settings, options: argparse.Namespace) -> int:
 def down(lab: settings.Settings, _options: argparse.Namespace) -> int:
     """End everything the lab has started."""
     machine.Machine(lab).stop()
+    cloud.Cloud(lab).stop()
     return 0
 
 

@@ -46,27 +46,11 @@ Known = collections.abc.Mapping[str, inventory.KnownProvider]
 
 
 @dataclasses.dataclass(frozen=True)
-class Snapshot:
-    """One consistent view of rules and hardware, with its indexes."""
+class Index:
+    """An offer, and ways into it. Outlives changes of what is in use."""
 
     node: inventory.Node
-    rules: whitelist.Whitelist
-    view: device.HostView
-    known_ids: frozenset[str]
     offer: inventory.Offer
-
-    def serves(
-        self,
-        node: inventory.Node,
-        rules: whitelist.Whitelist,
-        ids: frozenset[str],
-    ) -> bool:
-        """Tell whether the offer would come out the same, given the same
-        devices: ids that it has chosen anyway change nothing."""
-        return (
-            (self.node, self.rules) == (node, rules)
-            and ids - self.known_ids <= self.offer.cards.keys()
-        )
 
     @functools.cached_property
     def pools(self) -> dict[str, inventory.Pool]:
@@ -89,11 +73,51 @@ class Snapshot:
             for unit in stock.ids
         }
 
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """One consistent view of rules and hardware."""
+
+    node: inventory.Node
+    rules: whitelist.Whitelist
+    view: device.HostView
+    known_ids: frozenset[str]
+    index: Index
+
+    def serves(
+        self,
+        node: inventory.Node,
+        rules: whitelist.Whitelist,
+        ids: frozenset[str],
+    ) -> bool:
+        """Tell whether the same devices would make the same offer.
+
+        Ids that it has chosen anyway change nothing.
+        """
+        return (self.node, self.rules) == (node, rules) and (
+            ids - self.known_ids <= self.offer.cards.keys()
+        )
+
+    @property
+    def offer(self) -> inventory.Offer:
+        return self.index.offer
+
     @functools.cached_property
     def strangers(self) -> frozenset[inventory.Claim]:
         """Units whose place somebody else's mediated device takes."""
-        foreign = [m for m in self.view.mdevs if m.uuid not in self.by_mdev]
+        ours = self.index.by_mdev
+        foreign = [m for m in self.view.mdevs if m.uuid not in ours]
         return inventory.occupied(self.offer, foreign)
+
+
+_NOWHERE = inventory.Node('', '')
+_NOTHING = Snapshot(
+    _NOWHERE,
+    whitelist.Whitelist(),
+    device.HostView(),
+    frozenset(),
+    Index(_NOWHERE, inventory.Offer()),
+)
 
 
 class Manager:
@@ -104,7 +128,8 @@ class Manager:
 
     def __init__(self, backend: base.Backend) -> None:
         self._backend = backend
-        self._snapshot: Snapshot | None = None
+        self._snapshot = _NOTHING
+        self._taking = threading.Lock()
         # The offer before the last change of the hardware: what a pool has
         # lost since is remembered in Placement.
         self._former: inventory.Offer | None = None
@@ -142,8 +167,6 @@ class Manager:
 
     @property
     def snapshot(self) -> Snapshot:
-        if self._snapshot is None:
-            raise exception.NotStarted()
         return self._snapshot
 
     @property
@@ -155,7 +178,11 @@ class Manager:
         """Notice what changed on the host. Cheap when nothing did."""
         if self.idle:
             return
-        self._look(self.snapshot.node, self.snapshot.rules)
+        try:
+            self._look(self.snapshot.node, self.snapshot.rules)
+        except exception.BackendUnavailable as e:
+            LOG.warning('%s; going by what was there before', e)
+            return
         self._collect()
 
     def _look(
@@ -173,20 +200,26 @@ class Manager:
         self,
         node: inventory.Node,
         rules: whitelist.Whitelist,
-        view: device.HostView,
+        view: device.HostView | None = None,
     ) -> None:
-        """Make a new snapshot, unless nothing it depends on changed."""
-        ids = self._known_ids()
-        old = self._snapshot
-        if old and old.serves(node, rules, ids):
-            if old.view is view:
+        """Make a new snapshot, unless nothing it depends on changed.
+
+        :param view: None for the one there is.
+        """
+        with self._taking:
+            old, ids = self._snapshot, self._known_ids()
+            view = old.view if view is None else view
+            same = old.serves(node, rules, ids)
+            if same and old.view is view:
                 return
-            if old.view.devices == view.devices:
+            if same and old.view.devices == view.devices:
                 self._snapshot = dataclasses.replace(old, view=view)
                 return
-        offer = inventory.offer(node, rules, view.devices, ids)
-        self._former = old.offer if old else None
-        self._snapshot = Snapshot(node, rules, view, ids, offer)
+            offer = inventory.offer(node, rules, view.devices, ids)
+            self._former = old.offer
+            self._snapshot = Snapshot(
+                node, rules, view, ids, Index(node, offer)
+            )
         self._say(offer)
 
     def _known_ids(self) -> frozenset[str]:
@@ -217,7 +250,7 @@ class Manager:
     def __contains__(self, provider: object) -> bool:
         """Tell whether a provider is one of ours, by its uuid."""
         return (
-            provider in self.snapshot.pools
+            provider in self.snapshot.index.pools
             or provider in self._known
             or provider in self._holding
         )
@@ -258,7 +291,7 @@ class Manager:
         amount: int,
         held: inventory.Holdings,
     ) -> tuple[inventory.Unit, ...]:
-        pool = self.snapshot.pools.get(provider)
+        pool = self.snapshot.index.pools.get(provider)
         for stock in pool.stocks if pool else ():
             if pool and stock.resource_class == resource_class:
                 free = inventory.free(pool, stock, held)
@@ -296,14 +329,13 @@ class Manager:
         """True when a claim changed an inventory Placement does not know."""
         if self._held == self._announced:
             return False
-        mixed = {
-            c.provider
-            for c in self._held ^ self._announced
-            if (pool := self.snapshot.pools.get(c.provider))
+        pools = self.snapshot.index.pools
+        return any(
+            (pool := pools.get(claim.provider)) is not None
             and pool.exclusive
             and len(pool.stocks) > 1
-        }
-        return bool(mixed)
+            for claim in self._held ^ self._announced
+        )
 
     def announce(self) -> None:
         """Let the next update tell Placement of every claim."""
@@ -319,7 +351,7 @@ class Manager:
         :param known: those of ours that Placement has now.
         """
         self._known = known
-        self._take(node, self.snapshot.rules, self.snapshot.view)
+        self._take(node, self.snapshot.rules)
         snapshot = self.snapshot
         return inventory.desired(
             node,
@@ -347,14 +379,14 @@ class Manager:
 
         :raises DeviceUnavailable: one cannot be had; none is left behind.
         """
-        assignments = [
-            self._resolve(server, claim) for claim in sorted(claims)
-        ]
+        assignments = {
+            claim: self._resolve(server, claim) for claim in sorted(claims)
+        }
         with contextlib.ExitStack() as undo:
-            for claim, assignment in zip(sorted(claims), assignments):
+            for claim, assignment in assignments.items():
                 undo.callback(self._release, claim, assignment)
                 self._prepare(server, claim, assignment)
-            rendered = [self._backend.render(each) for each in assignments]
+            rendered = list(map(self._backend.render, assignments.values()))
             undo.pop_all()
         return rendered
 
@@ -370,26 +402,23 @@ class Manager:
             ) from e
 
     def detach(self, server: str, claims: Claims) -> None:
-        """Undo ``attach``. What is still in use stays, and is collected
-        once it is free."""
+        """Undo ``attach``.
+
+        What is still in use stays, and is collected once it is free.
+        """
         for claim in sorted(claims):
-            try:
+            with self._tolerated():
                 self._release(claim, self._resolve(server, claim))
-            except exception.DeviceUnavailable as e:
-                LOG.warning('%s', e)
 
     def is_ours(self, mdev_uuid: str) -> bool:
         """Tell whether a mediated device is one that we make."""
-        return mdev_uuid in self.snapshot.by_mdev
+        return mdev_uuid in self.snapshot.index.by_mdev
 
     def _release(
         self, claim: inventory.Claim, assignment: base.Assignment
     ) -> None:
-        try:
-            with self._locks[claim.provider]:
-                self._backend.release(assignment)
-        except exception.DeviceUnavailable as e:
-            LOG.warning('%s', e)
+        with self._tolerated(), self._locks[claim.provider]:
+            self._backend.release(assignment)
 
     def _collect(self) -> None:
         """Destroy mediated devices of ours that no server holds."""
@@ -397,7 +426,7 @@ class Manager:
             return
         snapshot = self.snapshot
         for mdev in snapshot.view.mdevs:
-            claim = snapshot.by_mdev.get(mdev.uuid)
+            claim = snapshot.index.by_mdev.get(mdev.uuid)
             if claim is None or claim in self._held:
                 continue
             with self._locks[claim.provider]:
@@ -409,10 +438,15 @@ class Manager:
                     mdev.uuid,
                     claim.unit,
                 )
-                try:
+                with self._tolerated():
                     self._backend.release(self._resolve('-', claim))
-                except exception.DeviceUnavailable as e:
-                    LOG.warning('%s', e)
+
+    @contextlib.contextmanager
+    def _tolerated(self) -> collections.abc.Iterator[None]:
+        try:
+            yield
+        except exception.DeviceUnavailable as e:
+            LOG.warning('%s', e)
 
     def _resolve(self, server: str, claim: inventory.Claim) -> base.Assignment:
         """Find what serves a claim, listed in the whitelist or not."""
@@ -424,7 +458,7 @@ class Manager:
                 server=server,
                 reason='it is not in this host any more',
             )
-        pool = self.snapshot.pools.get(claim.provider)
+        pool = self.snapshot.index.pools.get(claim.provider)
         vgpu = unit.is_vgpu
         return base.Assignment(
             unit=claim.unit,

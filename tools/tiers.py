@@ -32,7 +32,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOX = ROOT / '.tox'
-DEMO = 'nova_accel.testing.demo'
+DEMO = 'nova_accel.cli.demo'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,8 +27,8 @@ from nova_accel.testing import harness  # noqa: F401  (must come first)
 from lxml import etree
 from nova import context as nova_context
 from nova import objects
-from nova.tests.functional.libvirt import base
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.functional.libvirt import base
 
 from nova_accel.core import inventory
 from nova_accel.core import naming
@@ -37,7 +37,8 @@ from nova_accel.testing import nodes
 from nova_accel.virt import mixin  # noqa: F401  (registers [accel])
 from nova_accel.virt import tracker
 
-class CloudTestCase(base.ServersTestBase):
+
+class CloudTestCase(base.ServersTestBase):  # type: ignore[misc]
     """Services up, no host yet: ``start_host`` adds them."""
 
     ADMIN_API = True
@@ -256,7 +257,7 @@ class CloudTestCase(base.ServersTestBase):
                 self.assertTrue(conn.machine.has_mdev(device), device)
 
 
-def _hostdevs(xml: str) -> collections.abc.Iterable[str]:
+def _hostdevs(xml: str) -> list[str]:
     found = []
     for source in etree.fromstring(xml).iterfind('devices/hostdev/source'):
         address = source.find('address')

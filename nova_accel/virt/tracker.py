@@ -126,11 +126,13 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
 
     @utils.synchronized(SEMAPHORE, fair=True)
     def _undo_picks(self, picks: tuple[inventory.Claim, ...]) -> None:
-        self._release_assigned_resources([
-            tree.resource(p.provider, p.resource_class, p.unit)
-            for p in picks
-            if self.accel.holds(p)
-        ])
+        self._release_assigned_resources(
+            [
+                tree.resource(p.provider, p.resource_class, p.unit)
+                for p in picks
+                if self.accel.holds(p)
+            ]
+        )
 
     def _claim_resources(
         self, allocations: ty.Any
@@ -156,7 +158,9 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
             return self.accel.claim(wants)
         except exception.NotEnoughUnits as e:
             # The one error nova reschedules for.
-            raise nova_exception.ComputeResourcesUnavailable(reason=str(e))
+            raise nova_exception.ComputeResourcesUnavailable(
+                reason=str(e)
+            ) from e
 
     def _release_assigned_resources(self, resources: Resources | None) -> None:
         super()._release_assigned_resources(resources)
@@ -173,10 +177,12 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
             for resource in resources
         }
         unsaved = self.accel.settle(self._ours(claims_of(persisted)))
-        self._add_assigned_resources([
-            tree.resource(c.provider, c.resource_class, c.unit)
-            for c in unsaved
-        ])
+        self._add_assigned_resources(
+            [
+                tree.resource(c.provider, c.resource_class, c.unit)
+                for c in unsaved
+            ]
+        )
 
     def _ours(
         self, claims: collections.abc.Iterable[inventory.Claim]

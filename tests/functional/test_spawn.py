@@ -16,8 +16,8 @@ from unittest import mock
 
 from nova import exception as nova_exception
 
-from nova_accel import exception
 from nova_accel.core import naming
+from nova_accel import exception
 from nova_accel.testing import cloud
 from nova_accel.testing import machine
 
@@ -91,6 +91,7 @@ class BootTest(cloud.CloudTestCase):
         self._stop_server(server)
         self.connection_of('host1').machine.reboot()
         self.assertEqual([], self.mdevs('host1'))
+        self.restart_compute_service('host1')
         self._start_server(server)
         self.assertEqual(before, self.hostdevs('host1', server))
 

@@ -42,15 +42,15 @@ def tell(file: ty.TextIO) -> bool:
     """
     # As nova-compute runs by default; nova reads it when it is imported.
     os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', '1')
-    from nova_accel.testing import demo_story
+    from nova_accel.cli import story as chapters
 
-    story = demo_story.Story(file)
+    story = chapters.Story(file)
     for words in ABOUT:
         story.screen.line(words)
-    demo_story.Demo.story = story
+    chapters.Demo.story = story
     result = unittest.TestResult()
     with _quiet():
-        demo_story.Demo('runTest').run(result)
+        chapters.Demo('runTest').run(result)
     for _test, trace in [*result.errors, *result.failures]:
         story.screen.line(trace)
     return result.wasSuccessful() and result.testsRun == 1

@@ -39,6 +39,10 @@ can be split into, and what the whitelist makes of them:
   withheld     a rule names it, but it cannot be offered; the reason follows
   unlisted     no rule names it
   host device  a bridge or system device, which no rule can offer
+
+A stable id says what it was made from: sn: the serial number, slot: the
+physical slot, path: the bridges above, pci: only the address, which changes
+when cards are added. Its provider in Placement is named after it.
 """
 EPILOG = """\
 examples:
@@ -153,8 +157,7 @@ TITLES = (
     'NUMA',
     'Type',
     'Stable id',
-    'From',
-    'vGPU models',
+    'Models',
     'Use',
     'Provider',
 )
@@ -169,18 +172,24 @@ def _row(
     more = f' and {len(group) - 1} more' if len(group) > 1 else ''
     return (
         f'{dev.address}{more}',
-        f'{dev.vendor_name} {dev.product_name}'.strip(),
+        text.short_name(dev),
         f'{dev.vendor_id}:{dev.product_id}',
         text.class_name(dev.class_id),
         dev.driver,
         '' if dev.numa_node is None else str(dev.numa_node),
         dev.dev_type.removeprefix('type-'),
         f'{stable_id or "none"}{" ..." if more else ""}',
-        surveys.source(stable_id),
         str(len(dev.models) or ''),
         str(verdict),
-        '' if verdict.pool is None else verdict.pool.stable_id,
+        _provider(verdict, stable_id),
     )
+
+
+def _provider(verdict: surveys.Verdict, stable_id: str) -> str:
+    """Name the provider where it is not the device itself."""
+    if verdict.pool is None or verdict.pool.stable_id == stable_id:
+        return ''
+    return verdict.pool.stable_id
 
 
 def _print_models(

@@ -32,6 +32,7 @@ import rich.tree
 from nova_accel.cli import text
 
 _TREE_WIDTH = 100
+_GAP = 2
 _INDENT = 4
 _UNLIMITED = 1_000_000
 
@@ -98,8 +99,8 @@ class Screen:
 
     def _fits(self, titles: Row, rows: collections.abc.Sequence[Row]) -> bool:
         columns = zip(titles, *rows, strict=True)
-        needed = sum(max(map(len, column)) + 2 for column in columns)
-        return needed - 2 <= self._width
+        needed = sum(max(map(len, column)) + _GAP for column in columns)
+        return needed - _GAP <= self._width
 
     def _record(self, titles: Row, row: Row) -> None:
         """Write a row as a paragraph whose first cell is its title."""
@@ -147,7 +148,10 @@ def _table(
     titles: Row, rows: collections.abc.Sequence[Row]
 ) -> rich.table.Table:
     table = rich.table.Table(
-        box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+        box=rich.box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for title in titles:
         table.add_column(title, no_wrap=True)

@@ -67,8 +67,18 @@ def product(dev: device.Device) -> str:
     Its ids where nothing names it.
     """
     name = dev.product_name
-    inner = name.partition('[')[2].rpartition(']')[0]
-    return inner or name or f'{dev.vendor_id}:{dev.product_id}'
+    return _inner(name) or name or f'{dev.vendor_id}:{dev.product_id}'
+
+
+def short_name(dev: device.Device) -> str:
+    """Name maker and product: ``NVIDIA Tesla T4``."""
+    maker = _inner(dev.vendor_name) or dev.vendor_name.partition(' ')[0]
+    name = product(dev)
+    return name if name.startswith(maker) else f'{maker} {name}'
+
+
+def _inner(name: str) -> str:
+    return name.partition('[')[2].rpartition(']')[0]
 
 
 _LISTED = 4

@@ -58,6 +58,15 @@ class ScreenTest(testtools.TestCase):
     def test_table_without_rows_is_nothing(self) -> None:
         self.assertEqual('', self.draw(io.StringIO(), 'table', ('A',), []))
 
+    def test_table_that_just_fits(self) -> None:
+        row = ('1' * 10, '2' * 10)
+        for columns, lines in (('22', 3), ('21', 2)):
+            drawn = self.draw(
+                io.StringIO(), 'table', ('A', 'B'), [row], COLUMNS=columns
+            )
+            self.assertEqual(lines, len(drawn.splitlines()))
+            self.assertLessEqual(max(map(len, drawn.splitlines())), 22)
+
     def test_narrow_terminal_gets_records(self) -> None:
         drawn = self.draw(
             Terminal(),

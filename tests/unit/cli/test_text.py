@@ -13,7 +13,7 @@ import ddt
 import testtools
 
 from nova_accel.cli import text
-from nova_accel.core import device
+from tests.unit.cli import samples
 
 
 @ddt.ddt
@@ -40,15 +40,19 @@ class TextTest(testtools.TestCase):
     )
     @ddt.unpack
     def test_product(self, name: str, expected: str) -> None:
-        dev = device.Device(
-            name='pci_0000_3b_00_0',
-            ids=('pci:0000:3b:00.0',),
-            address=device.PciAddress(0, 0x3B, 0, 0),
-            vendor_id='10de',
-            product_id='1eb8',
-            product_name=name,
-        )
+        dev = samples.card(1, product_name=name)
         self.assertEqual(expected, text.product(dev))
+
+    @ddt.data(
+        ('NVIDIA Corporation', 'NVIDIA Tesla T4'),
+        ('Advanced Micro Devices, Inc. [AMD/ATI]', 'AMD/ATI Tesla T4'),
+        ('Tesla Inc', 'Tesla T4'),
+        ('', 'Tesla T4'),
+    )
+    @ddt.unpack
+    def test_short_name(self, vendor: str, expected: str) -> None:
+        dev = samples.card(1, vendor_name=vendor)
+        self.assertEqual(expected, text.short_name(dev))
 
     def test_some(self) -> None:
         self.assertEqual('a, b, c, d', text.some('abcd'))

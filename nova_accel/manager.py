@@ -138,6 +138,13 @@ class Manager:
         # What servers hold, and the part of it Placement has been told of.
         self._held: frozenset[inventory.Claim] = frozenset()
         self._announced: frozenset[inventory.Claim] = frozenset()
+        self._described: (
+            tuple[
+                tuple[Index, frozenset[inventory.Claim]],
+                vgpu_capabilities.VGPUCapabilities,
+            ]
+            | None
+        ) = None
         self._settled = False
         self._holding: frozenset[str] = frozenset()
         self._said: frozenset[object] = frozenset()
@@ -362,12 +369,19 @@ class Manager:
         )
 
     def capabilities(self) -> vgpu_capabilities.VGPUCapabilities:
-        """What the vGPU cards here can do, and how much of it is free."""
-        return vgpu_capabilities.from_offer(
-            self.snapshot.node,
-            self.snapshot.offer,
-            self._held | self.snapshot.strangers,
-        )
+        """What the vGPU cards here can do, and how much of it is free.
+
+        The very same object while nothing changed: to make one and to
+        serialize it costs more than the rest of a quiet update.
+        """
+        snapshot = self.snapshot
+        now = (snapshot.index, self._held | snapshot.strangers)
+        if self._described is None or self._described[0] != now:
+            found = vgpu_capabilities.from_offer(
+                snapshot.node, snapshot.offer, now[1]
+            )
+            self._described = (now, found)
+        return self._described[1]
 
     # Devices
 

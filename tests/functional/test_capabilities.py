@@ -113,6 +113,15 @@ class PublishTest(Cloud):
         self.assertEqual(sum(free), model.free)
         return free
 
+    def test_quiet_host_makes_them_once(self) -> None:
+        self.start_host('host1', 't4', rules.T4_8Q)
+        accel = self.computes['host1'].driver.accel
+        before = accel.capabilities()
+        self.run_periodic()
+        self.assertIs(before, accel.capabilities())
+        self.boot(self.flavor(resources__VGPU=1))
+        self.assertIsNot(before, accel.capabilities())
+
     def test_column_holds_what_is_written(self) -> None:
         self.start_host('host1', 't4', rules.T4_8Q)
         row = db.compute_node_get(self.context, self.node().id)

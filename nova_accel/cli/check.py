@@ -290,10 +290,9 @@ def _print_flavors(screen: 'render.Screen', survey: surveys.Survey) -> None:
 
 def _print_findings(screen: 'render.Screen', survey: surveys.Survey) -> None:
     if not survey.files:
-        screen.line(
-            f'There is no whitelist: {options.CONFIG} does not exist and '
-            f'{options.CONFIG_DIR} holds no *.yaml. Nothing is offered.'
-        )
+        where = ' and '.join(survey.searched)
+        screen.line(f'There is no whitelist in {where}: nothing is offered.')
+        screen.line()
     if survey.offer.withheld:
         screen.heading('Withheld')
         for line in outcome.withheld(survey):

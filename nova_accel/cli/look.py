@@ -25,6 +25,7 @@ from nova_accel.cli import survey
 from nova_accel.cli import uri as uris
 from nova_accel.core import device
 from nova_accel.core import inventory
+from nova_accel.core import topology
 from nova_accel.core import whitelist
 from nova_accel import exception
 
@@ -58,6 +59,8 @@ def _with_files(
     from nova_accel.conf import sources
 
     paths = _paths(args)
+    searched = (paths.config, *paths.further, paths.config_dir)
+    found = dataclasses.replace(found, searched=tuple(filter(None, searched)))
     try:
         rules = sources.load(paths)
     except exception.InvalidWhitelist as error:
@@ -117,9 +120,11 @@ def _read_host(args: argparse.Namespace) -> tuple[str, device.HostView]:
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     try:
         with contextlib.closing(libvirt.openReadOnly(args.connect)) as conn:
-            found = backend.LibvirtBackend(lambda: conn).discover(full=True)
-            return args.node or conn.getHostname(), found
+            view = backend.LibvirtBackend(lambda: conn).discover(full=True)
+            name = args.node or conn.getHostname()
     except libvirt.libvirtError as error:
         raise exception.BackendUnavailable(
             reason=f'{uris.shown(args.connect)}: {error}'
         ) from error
+    devices = tuple(sorted(view.devices, key=topology.order))
+    return name, dataclasses.replace(view, devices=devices)

@@ -13,6 +13,9 @@
 
 import importlib.resources
 import typing as ty
+import uuid
+
+from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova_accel.cli import render
 from nova_accel.testing import cloud
@@ -41,7 +44,8 @@ class Story:
         self.screen.line()
 
     def say(self, words: str) -> None:
-        self.screen.line(f'   {words}')
+        for line in words.splitlines():
+            self.screen.line(line)
 
 
 class Demo(cloud.CloudTestCase):
@@ -67,14 +71,16 @@ class Demo(cloud.CloudTestCase):
     def whitelist(self) -> None:
         self.story.chapter('The operator writes one file for all hosts')
         rules = _rules()
-        for line in rules.splitlines():
-            self.story.say(line)
+        self.story.say(rules.strip())
         self.write_rules(rules)
 
     def hosts(self) -> None:
         self.story.chapter('nova-compute starts and reports')
         for host, node in HOSTS.items():
+            # Nova's harness asks for a node's uuid here; random otherwise.
+            setattr(uuids, f'node_{host}', _node_uuid(host))
             self.start_host(host, node)
+        self.story.say('The provider trees, as Placement has them:')
         self.draw_providers()
         self.assertEqual({}, self.used())
 
@@ -101,15 +107,17 @@ class Demo(cloud.CloudTestCase):
         ):
             self.servers[name] = self.boot(self.flavors[flavor], name=name)
         self.list_servers()
+        self.story.screen.line()
+        self.story.say('What that leaves, as Placement has it:')
         self.draw_providers()
         self.assert_invariants()
 
     def fill_up(self) -> None:
         self.story.chapter("The desktops' host fills up, and says so")
         self.servers['dave'] = self.boot(self.flavors['desktop'], name='dave')
-        self.story.say('dave took the last vGPU. Now erin asks:')
-        message = self.refused(self.flavors['desktop'], name='erin')
-        self.story.say(f'refused: {message}')
+        self.story.say('dave takes the last vGPU, and erin asks for one more:')
+        message = self.refused(self.flavors['desktop'], name='erin').strip()
+        self.story.say(f'"{message}"')
         self.assertIn('No valid host', message)
         self.assert_invariants()
 
@@ -117,6 +125,7 @@ class Demo(cloud.CloudTestCase):
         self.story.chapter('Servers go, and everything is free again')
         for server in self.servers.values():
             self._delete_server(server)
+        self.story.say('No server, no mediated device, no allocation:')
         self.draw_providers()
         self.assertEqual({}, self.used())
         for host in HOSTS:
@@ -168,6 +177,10 @@ class Demo(cloud.CloudTestCase):
 
     def used(self) -> dict[str, ty.Any]:
         return {h: u for h in HOSTS if (u := self.usages(h))}
+
+
+def _node_uuid(host: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, host))
 
 
 def _rules() -> str:

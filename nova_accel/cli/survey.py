@@ -76,6 +76,7 @@ class Survey:
     :ivar local: libvirt runs on this machine.
     :ivar node: of the compute node; its uuid stands for nothing unless
         ``node_uuid_known``.
+    :ivar searched: files and directories where a whitelist could be.
     :ivar files: whitelist files that were read, in that order.
     :ivar problems: what is wrong in the files.
     :ivar failure: why the host could not be looked at, '' if it could.
@@ -85,6 +86,7 @@ class Survey:
     local: bool
     node: inventory.Node
     node_uuid_known: bool
+    searched: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     problems: tuple[exception.Problem, ...] = ()
     failure: str = ''

@@ -15,6 +15,7 @@ import testtools
 from nova_accel.cli import outcome
 from nova_accel.core import naming
 from nova_accel.objects import base
+from nova_accel.testing import node_xml
 from nova_accel.testing import nodes
 from tests.unit.cli import command
 
@@ -176,7 +177,7 @@ class CheckTest(testtools.TestCase):
         args = ('check', '--connect', nodes.uri('t4'))
         done = self.command.run(*args)
         self.assertEqual((outcome.OK, ''), (done.code, done.err))
-        self.assertIn('There is no whitelist', done.out)
+        self.assertIn('There is no whitelist in ', done.out)
         self.assertIn('product_id: "1eb8"', done.out)
         self.assertEqual(
             outcome.PROBLEM, self.command.run(*args, '--strict').code
@@ -195,6 +196,22 @@ class CheckTest(testtools.TestCase):
         )
         self.assertEqual((outcome.PROBLEM, ''), (done.code, done.out))
         self.assertIn('no error in', done.err)
+
+    def test_directory_without_files(self) -> None:
+        done = self.command.run(
+            'check',
+            '--connect=test:///default',
+            f'--config-dir={self.command.folder}',
+        )
+        self.assertEqual(outcome.OK, done.code)
+        self.assertIn(
+            f'There is no whitelist in {self.command.folder}:', done.out
+        )
+
+    def test_vgpus_that_exist(self) -> None:
+        node = self.command.write('node.xml', node_xml.vgpu_host(1, mdevs=2))
+        done = self.command.run('check', f'--connect=test://{node}')
+        self.assertIn('2 mediated devices exist here now', done.out)
 
     def test_capabilities(self) -> None:
         primitive = self.check('-f', 'json').json['capabilities']

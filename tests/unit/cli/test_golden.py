@@ -14,10 +14,12 @@
 To write the outputs anew: NOVA_ACCEL_WRITE_DOCS=1 tox -e unit -- test_golden
 """
 
+import argparse
 import contextlib
 import io
 import os
 import pathlib
+import re
 
 import ddt
 import testtools
@@ -57,3 +59,13 @@ class GoldenTest(testtools.TestCase):
         # The one that shows what can go wrong.
         code = outcome.PROBLEM if name == 'mixed' else outcome.OK
         self.check(name, code, 'check', '--config', f'{name}.yaml')
+
+
+class ManualTest(testtools.TestCase):
+    def test_every_option_is_described(self) -> None:
+        page = (FOLDER.parent / 'reference' / 'nova-accel.rst').read_text()
+        for command in main.COMMANDS:
+            parser = argparse.ArgumentParser(add_help=False)
+            command.add_arguments(parser)
+            for option in re.findall(r'--[a-z-]+', parser.format_usage()):
+                self.assertIn(option, page)

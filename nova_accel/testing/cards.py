@@ -20,7 +20,6 @@ import collections.abc
 import fractions
 
 from nova_accel.backends.libvirt import nodedev
-from nova_accel.core import device
 
 # (name of the parent, type) of each mediated device
 Pairs = collections.abc.Iterable[tuple[str, str]]
@@ -35,6 +34,7 @@ class Cards:
     def __init__(self, mixed: bool) -> None:
         self._mixed = mixed
         self._parents: dict[str, nodedev.Function] = {}
+        self._members: dict[str, dict[str, None]] = {}
         self._limits: dict[str, dict[str, int]] = {}
         self._figures: dict[tuple[str, str], int] = {}
 
@@ -49,10 +49,13 @@ class Cards:
             says so.
         """
         self._parents[function.name] = function
+        self._members.setdefault(str(function.card), {})[function.name] = None
         self._limits[function.name] = dict(limits)
 
     def remove(self, name: str) -> None:
-        self._parents.pop(name, None)
+        parent = self._parents.pop(name, None)
+        if parent is not None:
+            del self._members[str(parent.card)][name]
 
     def offers(self, name: str) -> frozenset[str]:
         """Types that a function can create."""
@@ -62,12 +65,8 @@ class Cards:
 
     def siblings(self, name: str) -> list[str]:
         """All parents on the card of one."""
-        card = self._card(name)
-        return [other for other in self._parents if self._card(other) == card]
-
-    def _card(self, name: str) -> device.PciAddress | None:
         parent = self._parents.get(name)
-        return None if parent is None else parent.card
+        return [] if parent is None else list(self._members[str(parent.card)])
 
     def count(
         self, names: collections.abc.Iterable[str], mdevs: Pairs = ()
@@ -92,13 +91,15 @@ class Cards:
                 ]
 
     def available(self, name: str, type_id: str, mdevs: Pairs) -> int:
-        """Tell how many more of a type one parent can create."""
-        card = self._card(name)
-        on_card = [pair for pair in mdevs if self._card(pair[0]) == card]
-        left = self._left(name, type_id, [pair[1] for pair in on_card])
+        """Tell how many more of a type one parent can create.
+
+        :param mdevs: those on its card.
+        """
+        held = list(mdevs)
+        left = self._left(name, type_id, [held_type for _, held_type in held])
         if self._parents[name].physical is None:
             return left
-        taken = any(parent == name for parent, _type_id in on_card)
+        taken = any(parent == name for parent, _ in held)
         return 0 if taken else min(left, 1)
 
     def _left(self, name: str, type_id: str, held: list[str]) -> int:

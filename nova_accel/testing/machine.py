@@ -100,12 +100,13 @@ class Machine:
         self._functions: dict[str, nodedev.Function] = {}
         self._mdevs: dict[str, Mdev] = {}
         self._uuids: dict[str, str] = {}
+        self._held: dict[str, dict[str, Mdev]] = {}
         self._rendered: dict[str, str] = {}
         self._groups = 1000
         self._listeners: list[Listener] = []
         self.busy: collections.abc.Callable[[str], bool] = lambda uuid: False
         self._take(found := node_file.read(path))
-        self._cards.count(found, self._pairs())
+        self._cards.count(found, self._pairs(self._held))
 
     def _take(self, found: collections.abc.Mapping[str, str]) -> None:
         for name, xml in found.items():
@@ -244,12 +245,16 @@ class Machine:
         )
 
     def _available(self, name: str, type_id: str) -> int:
-        return self._cards.available(name, type_id, self._pairs())
+        held = self._pairs(self._cards.siblings(name))
+        return self._cards.available(name, type_id, held)
 
-    def _pairs(self) -> list[tuple[str, str]]:
+    def _pairs(
+        self, parents: collections.abc.Iterable[str]
+    ) -> list[tuple[str, str]]:
         return [
-            (mdev.parent, mdev.type_id)
-            for mdev in self._mdevs.values()
+            (parent, mdev.type_id)
+            for parent in parents
+            for mdev in self._held.get(parent, {}).values()
             if mdev.active
         ]
 
@@ -355,6 +360,7 @@ class Machine:
 
     def _keep(self, mdev: Mdev) -> None:
         self._mdevs[mdev.name] = mdev
+        self._held.setdefault(mdev.parent, {})[mdev.name] = mdev
         self._uuids[mdev.uuid] = mdev.name
         self._refresh(mdev)
 
@@ -362,6 +368,7 @@ class Machine:
         mdev.active = False
         if not mdev.persistent:
             del self._mdevs[mdev.name]
+            del self._held[mdev.parent][mdev.name]
             self._uuids.pop(mdev.uuid, None)
         self._refresh(mdev)
 

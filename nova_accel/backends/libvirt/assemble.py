@@ -103,11 +103,10 @@ def virtual(
     :param physical: its physical function, None if that is not listed.
     :param index: position among the virtual functions, None if unknown.
     """
-    own = f'pci:{function.address}'
-    ids: tuple[str, ...] = (own,)
+    ids = _ids(function, place)
     where = place.path
     if physical is not None and index is not None:
-        ids = (*(f'{id_}.vf{index}' for id_ in physical.ids[:-1]), own)
+        ids = (*(f'{id_}.vf{index}' for id_ in physical.ids[:-1]), ids[-1])
         where = f'{physical.path}.vf{index}' if physical.path else ''
     return _device(
         function,

@@ -144,7 +144,7 @@ class Cache:
         self, names: collections.abc.Iterable[str]
     ) -> list[nodedev.Function]:
         functions = []
-        for name in names:
+        for name in sorted(names):
             function = self._facts.function(name)
             if function is not None:
                 self._places[name] = self._place(function)
@@ -188,17 +188,18 @@ class Cache:
         for function in functions:
             if function.mdev_types:
                 cards.setdefault(str(function.card), []).append(function)
-        for parents in cards.values():
-            on_them = (self._facts.mdevs_on(parent.name) for parent in parents)
-            self._capacities.learn(
-                capacity.Card(
-                    address=parents[0].card,
-                    kind=self._kind(parents[0]),
-                    parents=tuple(parents),
-                    mdevs=tuple(itertools.chain.from_iterable(on_them)),
-                ),
-                settled,
-            )
+        self._capacities.learn(
+            [self._card(parents) for parents in cards.values()], settled
+        )
+
+    def _card(self, parents: list[nodedev.Function]) -> capacity.Card:
+        on_them = (self._facts.mdevs_on(parent.name) for parent in parents)
+        return capacity.Card(
+            address=parents[0].card,
+            kind=self._kind(parents[0]),
+            parents=tuple(parents),
+            mdevs=tuple(itertools.chain.from_iterable(on_them)),
+        )
 
     def _kind(self, function: nodedev.Function) -> tuple[str, ...]:
         subsystem = self._places[function.name].subsystem
@@ -216,6 +217,8 @@ class Cache:
         # Virtual functions take their ids from their physical function.
         for function in sorted(functions, key=_is_virtual):
             new = self._device(function)
+            if lent := _before_lending(new, before[function.name]):
+                new = lent
             if new != before[function.name]:
                 self._devices[function.name] = new
         changed = {
@@ -260,3 +263,23 @@ class Cache:
 
 def _is_virtual(function: nodedev.Function) -> bool:
     return function.physical is not None
+
+
+def _before_lending(
+    new: device.Device, old: device.Device | None
+) -> device.Device | None:
+    """Return what a device that a guest uses would be without the guest.
+
+    libvirt binds it to vfio for that time, which takes its driver and its
+    network interface away. What the whitelist matches must not change
+    because a device is in use. None: it is as it is.
+    """
+    if old is None or not _is_lent(new) or _is_lent(old):
+        return None
+    if (new.vendor_id, new.product_id) != (old.vendor_id, old.product_id):
+        return None
+    return dataclasses.replace(new, driver=old.driver, devname=old.devname)
+
+
+def _is_lent(one: device.Device) -> bool:
+    return 'vfio' in one.driver

@@ -17,6 +17,7 @@ best source there is, and remembered.
 """
 
 import collections
+import collections.abc
 import dataclasses
 
 from nova_accel.backends.libvirt import nodedev
@@ -64,21 +65,25 @@ class Capacities:
         self._cards: dict[device.PciAddress, _Figures] = {}
         self._twins: dict[Kind, dict[str, int]] = collections.defaultdict(dict)
 
-    def learn(self, card: Card, settled: bool) -> None:
-        """Take note of what a card shows.
+    def learn(
+        self, cards: collections.abc.Collection[Card], settled: bool
+    ) -> None:
+        """Take note of what cards show.
 
-        :param settled: all its parents are given, and they were read as one
-            with the mediated devices, so that they can be added up.
-            Otherwise only a figure that is missing altogether is taken, for
-            want of a better one.
+        :param settled: all parents of all cards are given, and they were
+            read as one with the mediated devices, so that they can be added
+            up. Otherwise only a figure that is missing altogether is taken,
+            for want of a better one.
         """
-        known = self._cards.get(card.address)
-        if known is None or known.kind != card.kind:
-            known = self._cards[card.address] = _Figures(card.kind)
-        self._describe(card, known, settled)
-        self._count(card, known, settled)
-        if settled and self._shows_a_mix(card, known):
-            known.mixed = True
+        for card in cards:
+            known = self._cards.get(card.address)
+            if known is None or known.kind != card.kind:
+                known = self._cards[card.address] = _Figures(card.kind)
+            self._describe(card, known, settled)
+            self._count(card, known, settled)
+        for card in cards if settled else ():
+            known = self._cards[card.address]
+            known.mixed |= self._shows_a_mix(card, known)
 
     def _describe(self, card: Card, known: _Figures, settled: bool) -> None:
         asked = set() if settled else set(known.described)

@@ -92,6 +92,10 @@ class Discovery:
             current = self._session
             if current is None or connection is not current.connection:
                 current = session.Session(connection, self._wrap)
+            if not current.alive:
+                raise exception.BackendUnavailable(
+                    reason='the connection to libvirt is lost'
+                )
             self._session = current
             return current
 

@@ -35,7 +35,9 @@ class Facts:
             dict
         )
         self._devnames: dict[str, str] = {}
-        self._indices: dict[device.PciAddress, int] = {}
+        self._indices: dict[
+            device.PciAddress, tuple[device.PciAddress, int]
+        ] = {}
         self.stale: set[str] = set()
         """Functions whose device must be assembled again."""
         self.mdevs_changed = False
@@ -86,8 +88,9 @@ class Facts:
         return self._by_address.get(function.physical)
 
     def index(self, function: nodedev.Function) -> int | None:
-        """Position of a virtual function, from 0, if known."""
-        return self._indices.get(function.address)
+        """Position of a virtual function, from 0, if its own says so."""
+        physical, index = self._indices.get(function.address, (None, None))
+        return index if physical == function.physical else None
 
     def devname(self, function: nodedev.Function) -> str:
         """Network interface of a function, '' if libvirt listed none."""
@@ -103,7 +106,7 @@ class Facts:
         self._by_address[function.address] = function.name
         self._by_card[function.card][function.name] = None
         for index, address in enumerate(function.virtual or ()):
-            self._indices[address] = index
+            self._indices[address] = function.address, index
         self._touch(function)
 
     def _remove_function(self, function: nodedev.Function) -> None:

@@ -121,13 +121,14 @@ def parse(xml: str) -> NodeDevice | None:
         return _device(root)
     except (
         etree.XMLSyntaxError,
-        exception.InvalidAddress,
         AttributeError,
+        KeyError,
         TypeError,
         ValueError,
     ) as error:
+        missing = f'it has no {error}' if isinstance(error, KeyError) else ''
         raise exception.InvalidNodeDevice(
-            device=_name_of(xml), reason=error
+            device=_name_of(xml), reason=missing or error
         ) from error
 
 
@@ -161,7 +162,7 @@ def _function(facts: _Parts, capability: etree._Element) -> Function:
     driver = facts.get('driver')
     return Function(
         name=_text(facts, 'name'),
-        address=device.PciAddress(*(_number(parts[key]) for key in _ADDRESS)),
+        address=_address(_number(parts[key]) for key in _ADDRESS),
         vendor_id=_hex4(parts['vendor']),
         product_id=_hex4(parts['product']),
         upstream=_optional(facts, 'parent'),
@@ -202,7 +203,8 @@ _KINDS: dict[
     str,
     collections.abc.Callable[[_Parts, etree._Element], NodeDevice],
 ] = {'pci': _function, 'mdev': _mediated, 'net': _interface}
-_ADDRESS = ('domain', 'bus', 'slot', 'function')
+# Parts of an address, and the most each can be.
+_ADDRESS = {'domain': 0xFFFFFFFF, 'bus': 0xFF, 'slot': 0x1F, 'function': 7}
 
 
 def uuid_of(name: str) -> str:
@@ -239,12 +241,28 @@ def _number(part: etree._Element) -> int:
     return int(text, 16 if text.startswith('0x') else 10)
 
 
+def _address(numbers: collections.abc.Iterable[int]) -> device.PciAddress:
+    found = device.PciAddress(*numbers)
+    if any(
+        not 0 <= getattr(found, key) <= most for key, most in _ADDRESS.items()
+    ):
+        raise ValueError(f'{found} is not a PCI address')
+    return found
+
+
+def _hex(text: str, digits: int) -> str:
+    number = int(text, 16)
+    if not 0 <= number < 16**digits:
+        raise ValueError(f'{text!r} is not a number of {digits} hex digits')
+    return f'{number:0{digits}x}'
+
+
 def _hex4(part: etree._Element) -> str:
-    return f'{int(part.attrib["id"], 16):04x}'
+    return _hex(part.attrib['id'], 4)
 
 
 def _class(part: etree._Element | None) -> str:
-    return '' if part is None else f'{int(_stripped(part), 16):06x}'
+    return '' if part is None else _hex(_stripped(part), 6)
 
 
 def _natural(part: etree._Element | None, key: str) -> int | None:
@@ -258,7 +276,7 @@ def _addresses(
     if capability is None:
         return ()
     return tuple(
-        device.PciAddress(*(int(part.attrib[key], 16) for key in _ADDRESS))
+        _address(int(part.attrib[key], 16) for key in _ADDRESS)
         for part in capability.iterchildren('address')
     )
 

@@ -1,0 +1,251 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+import dataclasses
+import os
+
+import fixtures
+
+from nova_accel.backends.libvirt import cache
+from nova_accel.backends.libvirt import nodedev
+from nova_accel.backends.libvirt import sysfs
+from nova_accel.core import device
+from nova_accel.testing import node_file
+from nova_accel.testing import node_xml
+from nova_accel.testing import nodes
+from tests.unit.backends.libvirt import common
+
+GPU = node_xml.BENCH_GPU
+NIC = node_xml.Product('8086', '1572', '020000', driver='i40e')
+TYPE = node_xml.VgpuType('nvidia-233', 'GRID T4-8Q', 2)
+FIRST, SECOND = '0000:3b:00.0', '0000:3c:00.0'
+
+
+class CacheTest(common.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.cache = cache.Cache(sysfs.Sysfs(None))
+
+    def put(self, address, product=GPU, **options):
+        name = node_xml.name_of(address)
+        self.cache.put(name, node_xml.function(address, product, **options))
+        return name
+
+    def names(self):
+        return [one.name for one in self.cache.view().devices]
+
+    def only(self):
+        (one,) = self.cache.view().devices
+        return one
+
+    def test_starts_empty(self):
+        self.assertEqual(device.HostView(), self.cache.view())
+        self.assertEqual(0, len(self.cache.names))
+
+    def test_the_same_view_while_nothing_changes(self):
+        self.put(FIRST)
+        view = self.cache.view()
+        self.put(FIRST)
+        self.assertIs(view, self.cache.view())
+        self.assertIs(view, self.cache.view(settled=True))
+
+    def test_the_same_view_when_a_change_means_nothing(self):
+        self.put(FIRST, types=[TYPE])
+        view = self.cache.view(settled=True)
+        self.put(FIRST, types=[TYPE], available={'nvidia-233': 1})
+        self.assertIs(view, self.cache.view())
+
+    def test_what_did_not_change_stays_the_same_object(self):
+        self.put(FIRST)
+        self.put(SECOND)
+        before = self.cache.view()
+        self.put(FIRST, numa=1)
+        after = self.cache.view()
+        self.assertEqual(1, after.devices[0].numa_node)
+        self.assertIs(before.devices[1], after.devices[1])
+
+    def test_ordered_by_address(self):
+        late = self.put(SECOND)
+        self.cache.view()
+        self.assertEqual([self.put(FIRST), late], self.names())
+
+    def test_drop(self):
+        self.put(FIRST)
+        name = self.put(SECOND)
+        self.cache.view()
+        self.cache.drop(node_xml.name_of(FIRST))
+        self.assertEqual([name], self.names())
+        self.assertIsNone(self.cache.by_name(node_xml.name_of(FIRST)))
+        self.cache.drop('never heard of')
+
+    def test_malformed_device_is_withheld_alone(self):
+        name = self.put(SECOND)
+        self.cache.put('pci_0000_3b_00_0', '<device/>')
+        self.cache.put('pci_0000_3d_00_0', '<device><nonsense')
+        self.assertEqual([name], self.names())
+        self.assertIn('Ignoring node device pci_0000_3d', self.log.output)
+
+    def test_malformed_device_is_reported_once(self):
+        for _ in range(3):
+            self.cache.put('pci_0000_3d_00_0', '<device><nonsense')
+        self.assertEqual(1, self.log.output.count('Ignoring'))
+
+    def test_device_that_becomes_malformed_is_withheld(self):
+        self.cache.put(self.put(FIRST), '<device><nonsense')
+        self.assertEqual([], self.names())
+
+    def test_unreadable_device_stays_what_it_was(self):
+        name = self.put(FIRST)
+        self.cache.withhold(name)
+        self.cache.withhold('pci_0000_3d_00_0')
+        self.assertEqual([name], self.names())
+        self.assertIn('pci_0000_3d_00_0', self.cache.names)
+
+    def test_handle_counts_and_not_the_name_inside(self):
+        self.cache.put('pci_alias', node_xml.function(FIRST, GPU))
+        self.assertEqual(['pci_alias'], self.names())
+        self.cache.drop('pci_alias')
+        self.assertEqual([], self.names())
+
+    def test_virtual_functions_follow_their_physical_one(self):
+        virtual = self.put('0000:3b:00.4', physical=FIRST)
+        self.assertIsNone(self.only().vf_index)
+        self.put(FIRST, serial='S1', virtual=['0000:3b:00.4'])
+        self.cache.view()
+        self.assertEqual('sn:S1.vf0', self.cache.by_name(virtual).ids[0])
+        self.put(FIRST, serial='S2', virtual=['0000:3b:00.4'])
+        self.cache.view()
+        self.assertEqual('sn:S2.vf0', self.cache.by_name(virtual).ids[0])
+        self.cache.drop(node_xml.name_of(FIRST))
+        self.assertEqual(('pci:0000:3b:00.4',), self.only().ids[-1:])
+        self.assertEqual('', self.only().serial)
+
+    def test_interfaces(self):
+        self.put(FIRST, NIC)
+        self.put(SECOND, NIC)
+        xml = node_xml.interface('ens3', '52:54:00:00:00:01', FIRST)
+        self.cache.put('net_ens3', xml)
+        named = [one.devname for one in self.cache.view().devices]
+        self.assertEqual(['ens3', ''], named)
+        self.cache.drop('net_ens3')
+        named = [one.devname for one in self.cache.view().devices]
+        self.assertEqual(['', ''], named)
+
+    def test_mdevs_do_not_touch_devices(self):
+        self.put(FIRST, types=[TYPE])
+        before = self.cache.view(settled=True)
+        made = nodedev.Mediated('mdev_1', 'u1', 'nvidia-233', 'pci_x')
+        self.cache.put_mdev(made)
+        after = self.cache.view()
+        self.assertEqual(
+            (device.Mdev('u1', 'nvidia-233', 'pci_x'),), after.mdevs
+        )
+        self.assertIs(before.devices, after.devices)
+        self.assertEqual(made, self.cache.mdev('u1'))
+        self.assertTrue(self.cache.is_mdev('mdev_1'))
+        self.cache.drop('mdev_1')
+        self.assertEqual(before, self.cache.view())
+        self.assertIsNone(self.cache.mdev('u1'))
+
+    def test_what_libvirt_says_of_our_own_mdev_changes_nothing(self):
+        self.put(FIRST, types=[TYPE])
+        uuid = '7d7ff1b5-0b75-4e2c-b6a9-7a4fcd3a5ab3'
+        xml = node_xml.mdev(uuid, 'nvidia-233', FIRST)
+        self.cache.put_mdev(nodedev.parse(xml))
+        view = self.cache.view()
+        self.cache.put(nodedev.parse(xml).name, xml)
+        self.assertIs(view, self.cache.view())
+
+    def test_path_from_the_chain_of_parents(self):
+        bridge = node_xml.function('0000:00:03.0', node_xml.ROOT_PORT)
+        self.cache.put('pci_0000_00_03_0', _without_path(bridge))
+        gpu = node_xml.function(FIRST, GPU, ['0000:00:03.0'])
+        self.cache.put('pci_0000_3b_00_0', _without_path(gpu))
+        self.assertEqual(
+            'path:0000-03.0-00.0', self.cache.view().devices[1].ids[0]
+        )
+
+    def test_parents_in_a_circle(self):
+        for address, above in ((FIRST, SECOND), (SECOND, FIRST)):
+            xml = node_xml.function(address, GPU, [above])
+            self.cache.put(node_xml.name_of(address), _without_path(xml))
+        self.assertEqual(2, len(self.cache.view().devices))
+
+    def test_device_in_use_keeps_what_the_whitelist_matches(self):
+        name = self.put(FIRST, NIC, serial='S1')
+        xml = node_xml.interface('ens3', '52:54:00:00:00:01', FIRST)
+        self.cache.put('net_ens3', xml)
+        view = self.cache.view()
+        self.put(FIRST, _bound_to_vfio(NIC), serial='S1')
+        self.cache.drop('net_ens3')
+        self.assertIs(view, self.cache.view())
+        self.assertIs(view, self.cache.view(settled=True))
+        self.put(FIRST, dataclasses.replace(NIC, driver='ixgbe'), serial='S1')
+        self.cache.view()
+        self.assertEqual('ixgbe', self.cache.by_name(name).driver)
+
+    def test_another_device_in_its_place_does_not(self):
+        name = self.put(FIRST, NIC)
+        self.cache.view()
+        self.put(FIRST, _bound_to_vfio(GPU))
+        self.cache.view()
+        self.assertEqual('vfio-pci', self.cache.by_name(name).driver)
+
+    def test_device_bound_to_vfio_from_the_start(self):
+        self.put(FIRST, _bound_to_vfio(NIC))
+        self.assertEqual('vfio-pci', self.only().driver)
+
+
+def _without_path(xml):
+    return '\n'.join(line for line in xml.splitlines() if '<path>' not in line)
+
+
+def _bound_to_vfio(product):
+    return dataclasses.replace(product, driver='vfio-pci')
+
+
+class LocalTest(common.TestCase):
+    """With a sysfs beside it."""
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.useFixture(fixtures.TempDir()).path
+
+    def view(self, name):
+        node_file.write_sysfs(nodes.path(name), self.root)
+        found = cache.Cache(sysfs.Sysfs(self.root))
+        for device_name, xml in node_file.read(nodes.path(name)).items():
+            found.put(device_name, xml)
+        self.cache = found
+        return found.view(settled=True)
+
+    def test_slot_and_subsystem(self):
+        gpu = common.by_address(self.view('t4'), '0000:af:00.0')
+        self.assertEqual(
+            ('sn:1324419052502', 'slot:5', 'path:0000:ae-00.0-00.0'),
+            gpu.ids[:3],
+        )
+        subsystem = (gpu.subsystem_vendor_id, gpu.subsystem_product_id)
+        self.assertEqual(('10de', '12a2'), subsystem)
+
+    def test_capacity_of_a_card_with_virtual_functions(self):
+        function = common.by_address(self.view('a40'), '0000:41:00.4')
+        figures = {m.name: m.capacity for m in function.models}
+        self.assertEqual(6, figures['NVIDIA A40-8Q'])
+        self.assertEqual(24, figures['NVIDIA A40-2Q'])
+
+    def test_interface_that_was_renamed(self):
+        self.view('infiniband')
+        port = os.path.join(self.root, 'bus/pci/devices/0000:5e:00.0')
+        os.makedirs(os.path.join(port, 'net/ib0'))
+        self.cache.recheck_interfaces()
+        port = common.by_address(self.cache.view(), '0000:5e:00.0')
+        self.assertEqual('ib0', port.devname)

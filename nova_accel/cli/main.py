@@ -51,8 +51,8 @@ exit codes:
   2  wrong usage
 
 examples:
-  nova-accel devices --connect qemu+ssh://host1/system
-  nova-accel check --config accel.yaml --connect qemu+ssh://host1/system
+  nova-accel devices --connect qemu+ssh://host1.example/system
+  nova-accel check --config accel.yaml --connect qemu+ssh://host1.example/system
   nova-accel check --strict -f json | jq .withheld
 
 'nova-accel COMMAND --help' explains a command.

@@ -21,6 +21,7 @@ import functools
 
 from nova_accel.core import device
 from nova_accel.core import inventory
+from nova_accel.core import topology
 from nova_accel.core import whitelist
 from nova_accel import exception
 
@@ -107,6 +108,15 @@ class Survey:
     def pools(self) -> dict[str, inventory.Pool]:
         """Pools by stable id."""
         return {pool.stable_id: pool for pool in self.offer.pools}
+
+    @functools.cached_property
+    def heads(self) -> dict[str, device.Device]:
+        """The device that stands for the card of each, by name."""
+        return {
+            member.name: card.device
+            for card in topology.cards(self.view.devices)
+            for member in card.members
+        }
 
     @functools.cached_property
     def stable_ids(self) -> dict[str, str]:

@@ -23,8 +23,8 @@ _UNREADABLE = '(unreadable URI)'
 def shown(uri: str) -> str:
     """Return the URI without user, password, query and fragment.
 
-    >>> shown('qemu+ssh://bob:secret@host1/system?keyfile=/k')
-    'qemu+ssh://host1/system'
+    >>> shown('qemu+tcp://bob:secret@host1/system?keyfile=/k')
+    'qemu+tcp://host1/system'
     """
     try:
         parts = urllib.parse.urlsplit(uri)
@@ -39,7 +39,7 @@ def shown(uri: str) -> str:
 def is_local(uri: str) -> bool:
     """Tell a libvirt on this machine from one elsewhere or a file.
 
-    >>> is_local('qemu:///system'), is_local('qemu+ssh://host1/system')
+    >>> is_local('qemu:///system'), is_local('qemu+ssh://host1.example/system')
     (True, False)
     """
     scheme, _, rest = uri.partition('://')

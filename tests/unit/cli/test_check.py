@@ -108,8 +108,9 @@ class CheckTest(testtools.TestCase):
         self.assertIn('nova-compute would not start', done.err)
 
     def test_errors_in_json(self) -> None:
-        done = self.check('-f', 'json', text=WRONG)
+        done = self.check('-f', 'json', '--strict', text=WRONG)
         self.assertEqual(outcome.PROBLEM, done.code)
+        self.assertNotIn('no whitelist', done.err)
         self.assertFalse(done.json['ok'])
         self.assertIn(
             (5, 'devices.desktops.knd'),
@@ -131,6 +132,22 @@ class CheckTest(testtools.TestCase):
         self.assertIn(f"'desktops' ({one}:4)", done.out)
         self.assertIn(f"'all-gpus' ({two}:4)", done.out)
         self.assertEqual('nova-accel: 2 devices withheld\n', done.err)
+
+    def test_withheld_card_is_one_row(self) -> None:
+        text = TWIN.replace('10de', '15b3')
+        done = self.command.run(
+            'check',
+            f'--connect={nodes.uri("infiniband")}',
+            f'--config={self.command.write("accel.yaml", text)}',
+        )
+        rows = [
+            line.split('  ')[-1]
+            for line in done.out.splitlines()
+            if line.startswith('all-gpus')
+        ]
+        self.assertEqual(['offered as CUSTOM_PCI_15B3_101B', 'withheld'], rows)
+        self.assertIn('0000:5e:00.0 (8 functions)', done.out)
+        self.assertEqual('nova-accel: 9 devices withheld\n', done.err)
 
     def test_withheld_device_in_json(self) -> None:
         path = self.command.write('two.yaml', TWIN)

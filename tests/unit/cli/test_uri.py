@@ -16,9 +16,9 @@ from nova_accel.cli import uri
 
 SECRETS = (
     'qemu+tcp://bob:s3cret@host1/system',
-    'qemu+ssh://bob:p%40ss@host1:2222/system?keyfile=/home/bob/k',
+    'qemu+tcp://bob:p%40ss@host1:2222/system?keyfile=/home/bob/k',
     'esx://bob:a:b@host1/?no_verify=1&password=hunter2',
-    'qemu+ssh://bob@host1/system#fragment',
+    'qemu+tcp://bob@host1/system#fragment',
 )
 
 
@@ -27,12 +27,12 @@ class UriTest(testtools.TestCase):
     @ddt.data(
         ('qemu:///system', 'qemu:///system'),
         ('test:////tmp/node.xml', 'test:////tmp/node.xml'),
-        ('qemu+ssh://host1/system', 'qemu+ssh://host1/system'),
+        ('qemu+tcp://host1/system', 'qemu+tcp://host1/system'),
         (SECRETS[0], 'qemu+tcp://host1/system'),
-        (SECRETS[1], 'qemu+ssh://host1:2222/system'),
+        (SECRETS[1], 'qemu+tcp://host1:2222/system'),
         (SECRETS[2], 'esx://host1/'),
-        (SECRETS[3], 'qemu+ssh://host1/system'),
-        ('qemu+ssh://bob:pw@[::1/', '(unreadable URI)'),
+        (SECRETS[3], 'qemu+tcp://host1/system'),
+        ('qemu+tcp://bob:pw@[::1/', '(unreadable URI)'),
         ('bob:pw@host1', '(unreadable URI)'),
         ('', ''),
     )
@@ -64,7 +64,7 @@ class UriTest(testtools.TestCase):
     @ddt.data(
         ('qemu:///system', True),
         ('qemu+unix:///system', True),
-        ('qemu+ssh://host1/system', False),
+        ('qemu+tcp://host1/system', False),
         ('test:////tmp/node.xml', False),
     )
     @ddt.unpack

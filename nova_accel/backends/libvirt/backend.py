@@ -94,7 +94,7 @@ class LibvirtBackend(base.Backend):
             )
         for attribute in _WHO:
             was, now = (getattr(d, attribute) for d in (claimed, present))
-            if was and now and was != now:
+            if was != now and not {was, now} & {'', None}:
                 raise exception.DeviceRefused(
                     device=claimed.ids[0],
                     reason=(

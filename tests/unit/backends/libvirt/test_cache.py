@@ -219,16 +219,17 @@ class LocalTest(common.TestCase):
         super().setUp()
         self.root = self.useFixture(fixtures.TempDir()).path
 
-    def view(self, name):
-        node_file.write_sysfs(nodes.path(name), self.root)
+    def view(self, path):
+        node_file.write_sysfs(path, self.root)
         found = cache.Cache(sysfs.Sysfs(self.root))
-        for device_name, xml in node_file.read(nodes.path(name)).items():
+        for device_name, xml in node_file.read(path).items():
             found.put(device_name, xml)
         self.cache = found
         return found.view(settled=True)
 
     def test_slot_and_subsystem(self):
-        gpu = common.by_address(self.view('t4'), '0000:af:00.0')
+        view = self.view(nodes.path('t4'))
+        gpu = common.by_address(view, '0000:af:00.0')
         self.assertEqual(
             ('sn:1324419052502', 'slot:5', 'path:0000:ae-00.0-00.0'),
             gpu.ids[:3],
@@ -237,13 +238,23 @@ class LocalTest(common.TestCase):
         self.assertEqual(('10de', '12a2'), subsystem)
 
     def test_capacity_of_a_card_with_virtual_functions(self):
-        function = common.by_address(self.view('a40'), '0000:41:00.4')
-        figures = {m.name: m.capacity for m in function.models}
-        self.assertEqual(6, figures['NVIDIA A40-8Q'])
-        self.assertEqual(24, figures['NVIDIA A40-2Q'])
+        described = node_xml.VgpuType('nvidia-562', 'A40-8Q', 6, 8192)
+        virtual = ['0000:3b:00.4', '0000:3b:00.5']
+        physical = node_xml.function(FIRST, GPU, virtual=virtual)
+        functions = (
+            node_xml.function(one, GPU, physical=FIRST, types=[described])
+            for one in virtual
+        )
+        text = node_xml.node([physical, *functions])
+        view = self.view(self.write(text))
+        for function in view.devices[1:]:
+            (model,) = function.models
+            self.assertEqual(6, model.capacity)
+            self.assertEqual(8192, model.framebuffer_mib)
+            self.assertEqual((7680, 4320), model.max_resolution)
 
     def test_interface_that_was_renamed(self):
-        self.view('infiniband')
+        self.view(nodes.path('infiniband'))
         port = os.path.join(self.root, 'bus/pci/devices/0000:5e:00.0')
         os.makedirs(os.path.join(port, 'net/ib0'))
         self.cache.recheck_interfaces()

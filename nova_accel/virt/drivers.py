@@ -22,6 +22,7 @@ from nova_accel.backends import base
 from nova_accel.backends.libvirt import backend as libvirt_backend
 from nova_accel.core import inventory
 from nova_accel.virt import mixin
+from nova_accel.virt import stock
 
 __all__ = ['LibvirtAccelDriver']
 
@@ -44,6 +45,14 @@ class LibvirtAccelDriver(
     def accel_node(self) -> inventory.Node:
         return inventory.Node(
             self._host.get_hostname(), self._host.get_node_uuid()
+        )
+
+    def init_host(self, host: str) -> None:
+        super().init_host(host)
+        stock.check(
+            self.accel.snapshot.offer,
+            mixin.CONF.pci.device_spec,
+            self._get_vgpu_type_per_pgpu,
         )
 
     def _allocate_mdevs(self, allocations: Allocations | None) -> ty.Any:

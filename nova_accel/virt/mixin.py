@@ -71,7 +71,10 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         resources = super().get_available_resource(nodename)
         if not self.accel.idle:
             resources['stats'] = publication.into(
-                resources.get('stats') or {}, self.accel.capabilities()
+                resources.get('stats') or {},
+                self.accel.capabilities(),
+                # They share a column of limited length.
+                others=self.virtapi._compute.rt.stats.get(nodename),
             )
         return ty.cast(dict[str, ty.Any], resources)
 

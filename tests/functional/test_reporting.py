@@ -18,6 +18,7 @@ from unittest import mock
 import os_traits
 
 from nova_accel.core import naming
+from nova_accel import exception
 from nova_accel.testing import cloud
 
 from tests.functional import rules
@@ -240,3 +241,39 @@ class StockTest(cloud.CloudTestCase):
     def test_nothing_is_reported_without_rules(self) -> None:
         self.start_host('host1', 't4', 'version: 1\ndevices: {}\n')
         self.assertEqual({}, self.inventories('host1'))
+
+    def test_a_device_with_two_masters_stops_the_start(self) -> None:
+        self.flags(
+            group='pci',
+            device_spec=['{"vendor_id": "10de", "product_id": "1eb8"}'],
+        )
+        self.assertRaisesRegex(
+            exception.ClaimedTwice,
+            r'0000:18:00.0 .* rule t4-8q \(.*accel.yaml:4\) and by '
+            r'\[pci\]device_spec',
+            self.start_host,
+            'host1',
+            't4',
+            rules.T4_8Q,
+        )
+
+    def test_a_card_with_two_mdev_masters_stops_the_start(self) -> None:
+        self.flags(group='devices', enabled_mdev_types=['nvidia-233'])
+        self.assertRaisesRegex(
+            exception.ClaimedTwice,
+            r'enabled_mdev_types, by \[mdev_nvidia-233\]',
+            self.start_host,
+            'host1',
+            't4',
+            rules.T4_8Q,
+        )
+
+    def test_a_wrong_file_stops_the_start(self) -> None:
+        self.assertRaisesRegex(
+            exception.InvalidWhitelist,
+            "accel.yaml:3: .*did you mean 'kind'",
+            self.start_host,
+            'host1',
+            't4',
+            'version: 1\ndevices:\n  t4: {kint: vgpu}\n',
+        )

@@ -92,6 +92,13 @@ SIGNATURES = [
     (DRIVER, 'init_host', 'self host', True, 'virt/mixin.py'),
     (
         DRIVER,
+        '_get_vgpu_type_per_pgpu',
+        'self device_address',
+        True,
+        'virt/stock.py',
+    ),
+    (
+        DRIVER,
         'get_available_resource',
         'self nodename',
         True,
@@ -206,7 +213,7 @@ class SignatureTest(test.NoDBTestCase):
 
     def test_the_tracker_keeps_what_we_read(self) -> None:
         source = inspect.getsource(RT.__init__)
-        for name in ('assigned_resources', 'compute_nodes'):
+        for name in ('assigned_resources', 'compute_nodes', 'stats'):
             self.assertIn(f'self.{name} = ', source)
 
     def test_a_resource_is_what_we_build(self) -> None:

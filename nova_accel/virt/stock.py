@@ -1,0 +1,69 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What nova's own options claim, so that no device has two masters."""
+
+import collections.abc
+import typing as ty
+
+from nova.pci import whitelist as pci_whitelist
+
+from nova_accel.core import device
+from nova_accel.core import inventory
+from nova_accel import exception
+
+TypeOf = collections.abc.Callable[[str], str | None]
+
+
+def check(
+    offer: inventory.Offer,
+    device_spec: collections.abc.Sequence[str],
+    type_of: TypeOf,
+) -> None:
+    """Refuse a device that our file and an option of nova's both claim.
+
+    :param device_spec: ``[pci]device_spec``.
+    :param type_of: libvirt's name of a device -> the vGPU type that
+        ``[devices]enabled_mdev_types`` gives it, if any.
+    :raises ClaimedTwice: the service must not start; names both.
+    """
+    pci = pci_whitelist.Whitelist(device_spec)
+    for pool in offer.pools:
+        for dev in pool.devices:
+            claimed = _spec(pci, dev) or _mdev(dev, type_of)
+            if claimed:
+                raise exception.ClaimedTwice(
+                    device=dev.address,
+                    label=dev.label,
+                    rule=pool.rule.name,
+                    place=pool.rule.place,
+                    option=claimed,
+                )
+
+
+def _spec(pci: ty.Any, dev: device.Device) -> str | None:
+    spec = pci.device_assignable(
+        {
+            'vendor_id': dev.vendor_id,
+            'product_id': dev.product_id,
+            'address': str(dev.address),
+            'parent_addr': str(dev.parent) if dev.parent else None,
+            'capabilities': {'vpd': {'card_serial_number': dev.serial}},
+        }
+    )
+    return f'[pci]device_spec = {spec.dev_spec_conf}' if spec else None
+
+
+def _mdev(dev: device.Device, type_of: TypeOf) -> str | None:
+    wanted = type_of(dev.name) if dev.models else None
+    if wanted in {model.type_id for model in dev.models}:
+        return f'[devices]enabled_mdev_types, by [mdev_{wanted}]'
+    return None

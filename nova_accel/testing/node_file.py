@@ -28,6 +28,7 @@ from nova_accel.backends.libvirt import nodedev
 from nova_accel.backends.libvirt import sysfs
 
 _SYSFS = '{urn:nova-accel:sysfs}'
+_DEVICES = 'bus/pci/devices'
 
 
 def read(path: str) -> dict[str, str]:
@@ -64,21 +65,24 @@ def limits(path: str) -> dict[str, dict[str, int]]:
 
 def write_sysfs(path: str, root: str) -> None:
     """Lay out below ``root`` what sysfs would show of the devices."""
-    for device in etree.parse(path).iterfind('device'):
-        found = nodedev.parse(etree.tostring(device, encoding='unicode'))
-        extra = device.find(f'{_SYSFS}sysfs')
-        if isinstance(found, nodedev.Function) and extra is not None:
-            _write_function(root, found, extra)
+    addresses = {}
+    for element in etree.parse(path).iterfind('device'):
+        found = nodedev.parse(etree.tostring(element, encoding='unicode'))
+        if isinstance(found, nodedev.Function):
+            addresses[found.name] = str(found.address)
+            extra = element.find(f'{_SYSFS}sysfs')
+            if extra is not None:
+                _write_function(root, addresses[found.name], extra)
+        elif isinstance(found, nodedev.Interface):
+            function = os.path.join(_DEVICES, addresses[found.upstream])
+            os.makedirs(os.path.join(root, function, 'net', found.devname))
 
 
-def _write_function(
-    root: str, function: nodedev.Function, extra: etree._Element
-) -> None:
-    address = str(function.address)
+def _write_function(root: str, address: str, extra: etree._Element) -> None:
     for key in ('subsystem_vendor', 'subsystem_device'):
         if key in extra.attrib:
             text = f'0x{extra.attrib[key]}'
-            _write(text, root, 'bus/pci/devices', address, key)
+            _write(text, root, _DEVICES, address, key)
     if 'slot' in extra.attrib:
         slot = extra.attrib['slot']
         _write(address[:-2], root, 'bus/pci/slots', slot, 'address')

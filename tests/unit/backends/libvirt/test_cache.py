@@ -255,8 +255,8 @@ class LocalTest(common.TestCase):
 
     def test_interface_that_was_renamed(self):
         self.view(nodes.path('infiniband'))
-        port = os.path.join(self.root, 'bus/pci/devices/0000:5e:00.0')
-        os.makedirs(os.path.join(port, 'net/ib0'))
+        net = os.path.join(self.root, 'bus/pci/devices/0000:5e:00.0/net')
+        os.rename(f'{net}/ibp94s0f0', f'{net}/ib0')
         self.cache.recheck_interfaces()
         port = common.by_address(self.cache.view(), '0000:5e:00.0')
         self.assertEqual('ib0', port.devname)

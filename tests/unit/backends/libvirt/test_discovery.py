@@ -43,7 +43,7 @@ class ColdTest(common.TestCase):
         }
         self.assertEqual(expected, self.calls(host))
 
-    def test_the_libraries_test_driver_knows_fewer_flags(self):
+    def test_old_libvirt_knows_fewer_flags(self):
         host = self.shipped('t4')
         answer = host._list
 

@@ -128,6 +128,21 @@ class PublishTest(Cloud):
         self.assertIn(publication.KEY, json.loads(row['stats']))
         self.assertLess(len(row['stats'].encode()), publication.LIMIT)
 
+    def test_what_nova_counts_takes_room_from_ours(self) -> None:
+        self.start_host('host1', 't4', rules.T4_8Q)
+        stats = self.computes['host1'].manager.rt.stats['host1']
+        stats.update({f'num_proj_{n:032x}': 1 for n in range(640)})
+        resources = self.computes['host1'].driver.get_available_resource(
+            'host1'
+        )
+        self.assertLess(
+            len(json.dumps({**stats, **resources['stats']})),
+            publication.LIMIT,
+        )
+        found = publication.load(resources['stats'])
+        assert found is not None
+        self.assertEqual([], found.cards)
+
     def test_host_without_rules_publishes_nothing(self) -> None:
         self.start_host('host1', 't4', 'version: 1\ndevices: {}\n')
         self.assertNotIn(publication.KEY, self.node().stats)

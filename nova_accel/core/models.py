@@ -41,7 +41,7 @@ def parents(
     whole = card.device.name in matched
     found = tuple(
         (number, function)
-        for number, function in sorted(card.numbered.items())
+        for number, function in card.numbered.items()
         if function.models and (whole or function.name in matched)
     )
     if not found:

@@ -12,7 +12,7 @@
 """Which free units a claim gets.
 
 A stock is cut into regions: the blocks of a card's levels, or the boards
-that whole devices sit on. Every region with room proposes one plan, and the
+that whole devices sit on. Every region with room proposes plans, and the
 plan that a table of comparators likes best wins. Best fit, keeping blocks
 whole and staying behind one bridge are rows of a table, not branches.
 """
@@ -185,12 +185,15 @@ def _proposals(
     amount: int,
 ) -> collections.abc.Iterator[tuple[int, ...]]:
     aligned = amount > 1 and amount in pool.blocks
-    for depth, level in enumerate(levels):
+    for depth, level in enumerate(levels, start=1):
         for region in level.regions:
-            if aligned and not (region.is_whole and region.size == amount):
+            if len(region.free) < amount:
                 continue
-            if len(region.free) >= amount:
-                taken = _fill(region.free, levels[depth + 1 :], policy, amount)
+            if aligned and region.size != amount:
+                continue
+            # Part by part, or by the parts of its parts.
+            for below in range(depth, max(depth + 1, len(levels))):
+                taken = _fill(region.free, levels[below:], policy, amount)
                 yield tuple(sorted(taken))
 
 

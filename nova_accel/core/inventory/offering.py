@@ -251,7 +251,7 @@ def _functions(
         values.Unit(
             naming.UnitId(stable_id, naming.UnitId.VF, index), function
         )
-        for index, function in sorted(card.numbered.items())
+        for index, function in card.numbered.items()
         if function.name in mine
     )[: rule.max_slots]
     stocks = (values.Stock(_pci_class(rule, units[0].function), units),)

@@ -113,6 +113,17 @@ class FaultTest(testtools.TestCase):
         self.assertIn('NVIDIA T4 at 0000:01:00.0', found.faults[twins[1].name])
         self.assertIn("'sn:0'", found.faults[twins[0].name])
 
+    def test_id_in_use_is_the_one_that_is_named(self):
+        twins = [dev(bus, f'slot:{bus}', 'sn:0') for bus in (1, 2)]
+        found = establish(*twins, known=['sn:0'])
+        self.assertIn("'sn:0'", found.faults[twins[0].name])
+
+    def test_all_of_a_few_twins_are_named(self):
+        twins = [dev(bus, 'sn:0') for bus in range(5)]
+        text = establish(*twins).faults[twins[0].name]
+        self.assertEqual(4, text.count(':00.0'))
+        self.assertNotIn('others', text)
+
     def test_many_twins_make_a_short_message(self):
         twins = [dev(bus, 'sn:0') for bus in range(200)]
         text = establish(*twins).faults[twins[0].name]

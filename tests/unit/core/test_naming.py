@@ -28,6 +28,38 @@ def load_tests(loader, tests, pattern):
 
 
 @ddt.ddt
+class PinnedTest(testtools.TestCase):
+    """Names that hosts in use already bear: a change would orphan them."""
+
+    RP = 'a2bc3d23-6036-5566-8c99-ee9102655b63'
+
+    @ddt.data(
+        (naming.provider_uuid(NODE_UUID, 'sn:42'), RP),
+        (
+            naming.mdev_uuid(RP, 'sn:42/nvidia-233/0'),
+            'b1e17fce-3820-5ae7-a824-c8c57d54285c',
+        ),
+        (naming.missing_trait('sn:42'), 'CUSTOM_ACCEL_MISSING_642B7F9C'),
+        (
+            naming.fit('host1', 'path:' + '/1c.0' * 60)[150:],
+            '/1c.0~03eccfdeab669656cff8e4987c63f2cb',
+        ),
+        (
+            naming.provider_name('h' * 101, 'sn:42')[60:],
+            'hhhhhhh~6ae0b9c12c166a2cc1db91f8c2bcf01c_accel_sn:42',
+        ),
+        (
+            naming.pool_prefix('r' * 64),
+            'pool:rrrrrrr~c9ea6f42c8efcb14ad78fe636f776ba7:',
+        ),
+        (naming.vgpu_class('x' * 300)[235:], 'XXX_FC2A609904A43EFA'),
+    )
+    @ddt.unpack
+    def test_name(self, name, expected):
+        self.assertEqual(expected, name)
+
+
+@ddt.ddt
 class ProviderNameTest(testtools.TestCase):
     @ddt.data('host1', 'h' * 100, 'h' * 101, 'h' * 255)
     def test_name_fits_and_is_recognised(self, node):

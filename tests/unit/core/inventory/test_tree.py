@@ -328,7 +328,7 @@ class NotOfferedTest(testtools.TestCase):
         )
         self.assertEqual(
             ['sn:2', 'sn:5', 'sn:8', 'sn:9'],
-            [p.stable_id for p in desired(offer, (), before)],
+            [p.stable_id for p in desired(offer, (), before[::-1])],
         )
 
 

@@ -111,7 +111,7 @@ def _download(*options: str) -> pathlib.Path:
 def unpack(sdist: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     """Return the folder that an sdist unpacks to."""
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter='data')
+        archive.extractall(folder)
     return folder / sdist.name.removesuffix('.tar.gz')
 
 
@@ -159,7 +159,9 @@ class Environment:
             self.install('-e', checkout())
 
     def install(self, *what: str | pathlib.Path) -> None:
-        pip('--python', self.python, 'install', '--no-deps', *what)
+        # A whole nova compiled for one import is a waste.
+        options = '--no-deps', '--no-compile', '--no-build-isolation'
+        pip('--python', self.python, 'install', *options, *what)
 
     def uninstall_ours(self) -> None:
         pip('--python', self.python, 'uninstall', '-y', 'nova-accel')
@@ -169,20 +171,18 @@ class Environment:
         return {
             str(path.relative_to(self.home))
             for path in self.home.rglob('*')
-            if '__pycache__' not in path.parts
+            if '__pycache__' not in path.parts and not path.is_dir()
         }
 
-    def probe(self, *arguments: str) -> dict[str, object]:
+    def probe(self, way: str) -> dict[str, object]:
         """What ``probe.py`` sees in this environment."""
-        done = self.attempt_probe(*arguments)
+        done = self.attempt_probe(way)
         if done.returncode:
             raise AssertionError(done.stderr)
         return json.loads(done.stdout.splitlines()[-1])
 
-    def attempt_probe(
-        self, *arguments: str
-    ) -> subprocess.CompletedProcess[str]:
-        return attempt(self.python, '-P', _PROBE, *arguments)
+    def attempt_probe(self, way: str) -> subprocess.CompletedProcess[str]:
+        return attempt(self.python, '-P', _PROBE, way)
 
     def attempt(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of this environment's bin/."""

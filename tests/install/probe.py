@@ -28,10 +28,9 @@ def main(way: str) -> None:
         from nova_accel.cli import compute as launcher
 
         launcher.prepare()
-    nova = importlib.import_module('nova')
     # First, as in nova-compute: it chooses the concurrency backend.
-    importlib.import_module('nova.cmd.compute')
-    seen = {'nova': nova.__file__}
+    compute = importlib.import_module('nova.cmd.compute')
+    seen = {'nova-compute': compute.__file__}
     if way != 'nova':
         seen['driver'] = [base.__name__ for base in load().__mro__]
     print(json.dumps(seen))

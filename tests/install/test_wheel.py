@@ -25,6 +25,10 @@ def _files(wheel):
         return set(archive.namelist())
 
 
+def _code(wheel):
+    return {name for name in _files(wheel) if '.dist-info/' not in name}
+
+
 class WheelTest(testtools.TestCase):
     def test_one_file_below_nova(self):
         inside = _files(environments.our_wheel())
@@ -42,9 +46,7 @@ class WheelTest(testtools.TestCase):
 
     def test_no_tests_and_no_tools(self):
         tops = {
-            name.partition('/')[0]
-            for name in _files(environments.our_wheel())
-            if '.dist-info/' not in name
+            name.partition('/')[0] for name in _code(environments.our_wheel())
         }
         self.assertEqual({'nova', 'nova_accel'}, tops)
 
@@ -71,8 +73,7 @@ class WheelTest(testtools.TestCase):
         environments.run(
             sys.executable,
             '-c',
-            'import sys; from pbr import build; build.build_sdist(sys.argv[1])',
-            folder,
+            f'from pbr import build; build.build_sdist({str(folder)!r})',
             cwd=environments.checkout(),
         )
         (sdist,) = folder.glob('*.tar.gz')
@@ -80,4 +81,4 @@ class WheelTest(testtools.TestCase):
         self.assertFalse((source / '.git').exists())
         wheel = environments.build_wheel(source)
         self.assertEqual(environments.our_wheel().name, wheel.name)
-        self.assertEqual(_files(environments.our_wheel()), _files(wheel))
+        self.assertEqual(_code(environments.our_wheel()), _code(wheel))

@@ -24,12 +24,12 @@ SHOWN = ROOT / 'doc' / 'source' / 'demo.out'
 
 class DemoTest(test.NoDBTestCase):
     def test_it_tells_what_the_documents_show(self) -> None:
-        """Rewrite the page with ACCEL_WRITE_DOCS=1."""
+        """Rewrite the page with NOVA_ACCEL_WRITE_DOCS=1."""
         run = _run('-m', 'nova_accel.cli.demo')
         self.assertEqual(0, run.returncode, run.stdout + run.stderr)
         told, ending = run.stdout.rstrip().rsplit('\n', 1)
         self.assertRegex(ending, r'^Every step held, in \d+ s\.$')
-        if os.environ.get('ACCEL_WRITE_DOCS'):
+        if os.environ.get('NOVA_ACCEL_WRITE_DOCS'):
             SHOWN.write_text(told.rstrip() + '\n')
         self.assertEqual(SHOWN.read_text(), told.rstrip() + '\n')
 

@@ -24,7 +24,6 @@ import collections
 import collections.abc
 import contextlib
 import dataclasses
-import functools
 import logging
 import threading
 
@@ -35,6 +34,7 @@ from nova_accel.core import ledger
 from nova_accel.core import naming
 from nova_accel.core import packing
 from nova_accel.core import request
+from nova_accel.core import snapshot
 from nova_accel.core import whitelist
 from nova_accel import exception
 from nova_accel.objects import vgpu_capabilities
@@ -45,81 +45,6 @@ Claims = collections.abc.Iterable[inventory.Claim]
 Known = collections.abc.Mapping[str, inventory.KnownProvider]
 
 
-@dataclasses.dataclass(frozen=True)
-class Index:
-    """An offer, and ways into it. Outlives changes of what is in use."""
-
-    node: inventory.Node
-    offer: inventory.Offer
-
-    @functools.cached_property
-    def pools(self) -> dict[str, inventory.Pool]:
-        """Pools by the uuid of their provider."""
-        return {
-            naming.provider_uuid(self.node.uuid, pool.stable_id): pool
-            for pool in self.offer.pools
-        }
-
-    @functools.cached_property
-    def by_mdev(self) -> dict[str, inventory.Claim]:
-        """The unit that each possible mediated device of ours serves."""
-        return {
-            naming.mdev_uuid(rp, unit): inventory.Claim(
-                rp, stock.resource_class, unit
-            )
-            for rp, pool in self.pools.items()
-            for stock in pool.stocks
-            if stock.model
-            for unit in stock.ids
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class Snapshot:
-    """One consistent view of rules and hardware."""
-
-    node: inventory.Node
-    rules: whitelist.Whitelist
-    view: device.HostView
-    known_ids: frozenset[str]
-    index: Index
-
-    def serves(
-        self,
-        node: inventory.Node,
-        rules: whitelist.Whitelist,
-        ids: frozenset[str],
-    ) -> bool:
-        """Tell whether the same devices would make the same offer.
-
-        Ids that it has chosen anyway change nothing.
-        """
-        return (self.node, self.rules) == (node, rules) and (
-            ids - self.known_ids <= self.offer.cards.keys()
-        )
-
-    @property
-    def offer(self) -> inventory.Offer:
-        return self.index.offer
-
-    @functools.cached_property
-    def strangers(self) -> frozenset[inventory.Claim]:
-        """Units whose place somebody else's mediated device takes."""
-        ours = self.index.by_mdev
-        foreign = [m for m in self.view.mdevs if m.uuid not in ours]
-        return inventory.occupied(self.offer, foreign)
-
-
-_NOWHERE = inventory.Node('', '')
-_NOTHING = Snapshot(
-    _NOWHERE,
-    whitelist.Whitelist(),
-    device.HostView(),
-    frozenset(),
-    Index(_NOWHERE, inventory.Offer()),
-)
-
-
 class Manager:
     """All accelerators of one compute node.
 
@@ -128,7 +53,7 @@ class Manager:
 
     def __init__(self, backend: base.Backend) -> None:
         self._backend = backend
-        self._snapshot = _NOTHING
+        self._snapshot = snapshot.NOTHING
         self._taking = threading.Lock()
         # The offer before the last change of the hardware: what a pool has
         # lost since is remembered in Placement.
@@ -140,7 +65,7 @@ class Manager:
         self._announced: frozenset[inventory.Claim] = frozenset()
         self._described: (
             tuple[
-                tuple[Index, frozenset[inventory.Claim]],
+                tuple[snapshot.Index, frozenset[inventory.Claim]],
                 vgpu_capabilities.VGPUCapabilities,
             ]
             | None
@@ -173,20 +98,21 @@ class Manager:
         self._holding = frozenset(claim.provider for claim in held)
 
     @property
-    def snapshot(self) -> Snapshot:
+    def now(self) -> snapshot.Snapshot:
+        """What was there at the last look. Never changes under a reader."""
         return self._snapshot
 
     @property
     def idle(self) -> bool:
         """True where no rule and no claim makes us differ from stock."""
-        return not (self.snapshot.rules.rules or self._held or self._known)
+        return not (self.now.rules.rules or self._held or self._known)
 
     def refresh(self) -> None:
         """Notice what changed on the host. Cheap when nothing did."""
         if self.idle:
             return
         try:
-            self._look(self.snapshot.node, self.snapshot.rules)
+            self._look(self.now.node, self.now.rules)
         except exception.BackendUnavailable as e:
             LOG.warning('%s; going by what was there before', e)
             return
@@ -224,8 +150,8 @@ class Manager:
                 return
             offer = inventory.offer(node, rules, view.devices, ids)
             self._former = old.offer
-            self._snapshot = Snapshot(
-                node, rules, view, ids, Index(node, offer)
+            self._snapshot = snapshot.Snapshot(
+                node, rules, view, ids, snapshot.Index(node, offer)
             )
         self._say(offer)
 
@@ -257,7 +183,7 @@ class Manager:
     def __contains__(self, provider: object) -> bool:
         """Tell whether a provider is one of ours, by its uuid."""
         return (
-            provider in self.snapshot.index.pools
+            provider in self.now.index.pools
             or provider in self._known
             or provider in self._holding
         )
@@ -280,7 +206,7 @@ class Manager:
         for provider, classes in sorted(wants.items()):
             for resource_class, amount in sorted(classes.items()):
                 held = inventory.Holdings.of(
-                    self._held.union(picks, self.snapshot.strangers)
+                    self._held.union(picks, self.now.strangers)
                 )
                 units = self._choose(provider, resource_class, amount, held)
                 picks += [
@@ -298,7 +224,7 @@ class Manager:
         amount: int,
         held: inventory.Holdings,
     ) -> tuple[inventory.Unit, ...]:
-        pool = self.snapshot.index.pools.get(provider)
+        pool = self.now.index.pools.get(provider)
         for stock in pool.stocks if pool else ():
             if pool and stock.resource_class == resource_class:
                 free = inventory.free(pool, stock, held)
@@ -336,7 +262,7 @@ class Manager:
         """True when a claim changed an inventory Placement does not know."""
         if self._held == self._announced:
             return False
-        pools = self.snapshot.index.pools
+        pools = self.now.index.pools
         return any(
             (pool := pools.get(claim.provider)) is not None
             and pool.exclusive
@@ -358,12 +284,12 @@ class Manager:
         :param known: those of ours that Placement has now.
         """
         self._known = known
-        self._take(node, self.snapshot.rules)
-        snapshot = self.snapshot
+        self._take(node, self.now.rules)
+        now = self.now
         return inventory.desired(
             node,
-            snapshot.offer,
-            self._announced | snapshot.strangers,
+            now.offer,
+            self._announced | now.strangers,
             known,
             self._former,
         )
@@ -374,13 +300,11 @@ class Manager:
         The very same object while nothing changed: to make one and to
         serialize it costs more than the rest of a quiet update.
         """
-        snapshot = self.snapshot
-        now = (snapshot.index, self._held | snapshot.strangers)
-        if self._described is None or self._described[0] != now:
-            found = vgpu_capabilities.from_offer(
-                snapshot.node, snapshot.offer, now[1]
-            )
-            self._described = (now, found)
+        now = self.now
+        state = (now.index, self._held | now.strangers)
+        if self._described is None or self._described[0] != state:
+            found = vgpu_capabilities.from_offer(now.node, now.offer, state[1])
+            self._described = (state, found)
         return self._described[1]
 
     # Devices
@@ -426,7 +350,7 @@ class Manager:
 
     def is_ours(self, mdev_uuid: str) -> bool:
         """Tell whether a mediated device is one that we make."""
-        return mdev_uuid in self.snapshot.index.by_mdev
+        return mdev_uuid in self.now.index.by_mdev
 
     def _release(
         self, claim: inventory.Claim, assignment: base.Assignment
@@ -438,9 +362,9 @@ class Manager:
         """Destroy mediated devices of ours that no server holds."""
         if not self._settled:
             return
-        snapshot = self.snapshot
-        for mdev in snapshot.view.mdevs:
-            claim = snapshot.index.by_mdev.get(mdev.uuid)
+        now = self.now
+        for mdev in now.view.mdevs:
+            claim = now.index.by_mdev.get(mdev.uuid)
             if claim is None or claim in self._held:
                 continue
             with self._locks[claim.provider]:
@@ -465,14 +389,14 @@ class Manager:
     def _resolve(self, server: str, claim: inventory.Claim) -> base.Assignment:
         """Find what serves a claim, listed in the whitelist or not."""
         unit = naming.UnitId.parse(claim.unit)
-        function = self.snapshot.offer.locate(unit)
+        function = self.now.offer.locate(unit)
         if function is None:
             raise exception.DeviceUnavailable(
                 device=claim.unit,
                 server=server,
                 reason='it is not in this host any more',
             )
-        pool = self.snapshot.index.pools.get(claim.provider)
+        pool = self.now.index.pools.get(claim.provider)
         vgpu = unit.is_vgpu
         return base.Assignment(
             unit=claim.unit,

@@ -50,7 +50,7 @@ class LibvirtAccelDriver(
     def init_host(self, host: str) -> None:
         super().init_host(host)
         stock.check(
-            self.accel.snapshot.offer,
+            self.accel.now.offer,
             mixin.CONF.pci.device_spec,
             self._get_vgpu_type_per_pgpu,
         )

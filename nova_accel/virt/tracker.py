@@ -188,7 +188,7 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
         self, claims: collections.abc.Iterable[inventory.Claim]
     ) -> frozenset[inventory.Claim]:
         # Right after a start not all providers of ours are known yet.
-        return _named(claims, self.accel.snapshot.node)
+        return _named(claims, self.accel.now.node)
 
     @utils.synchronized(SEMAPHORE, fair=True)
     def publish(

@@ -44,17 +44,18 @@ class Card:
 
     @property
     def numbered(self) -> dict[int, _Device]:
-        """Virtual functions by index.
+        """Virtual functions by index, ascending.
 
-        The position stands in for the index where the hypervisor does not
-        tell it.
+        Positions stand in where the hypervisor does not tell each its own.
         """
-        return {
-            position if function.vf_index is None else function.vf_index: (
-                function
-            )
-            for position, function in enumerate(self.functions)
+        indexed = {
+            function.vf_index: function
+            for function in self.functions
+            if function.vf_index is not None
         }
+        if len(indexed) == len(self.functions):
+            return indexed
+        return dict(enumerate(self.functions))
 
 
 def order(dev: device.Device) -> tuple[device.PciAddress, str]:

@@ -125,12 +125,13 @@ class Offer:
     present: frozenset[str] = frozenset()
 
     @property
-    def devices(self) -> collections.abc.Iterator[device.Device]:
+    def devices(self) -> tuple[device.Device, ...]:
         """All devices of the host."""
-        yield from self.unlisted
-        yield from (entry.device for entry in self.withheld)
-        for pool in self.pools:
-            yield from pool.devices
+        return (
+            *(dev for pool in self.pools for dev in pool.devices),
+            *(entry.device for entry in self.withheld),
+            *self.unlisted,
+        )
 
     def locate(self, unit: naming.UnitId) -> device.Device | None:
         """Return the function that serves a unit, None if it is not here.

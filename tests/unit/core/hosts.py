@@ -194,7 +194,7 @@ def random_claims(rng: random.Random, host_offer, node=NODE):
         if pool.exclusive:
             stocks = [rng.choice(stocks)]
         for stock in stocks:
-            for unit in stock.ids:
+            for unit in stock.by_id:
                 if rng.random() < 0.5:
                     claims.append(
                         inventory.Claim(

@@ -75,10 +75,11 @@ class CardsTest(testtools.TestCase):
             [0, 2, None], [function.vf_index for function in card.functions]
         )
 
-    def test_position_stands_in_for_unknown_indexes(self):
-        head, *functions = hosts.sriov(2, 3, function={'vf_index': None})
-        (card,) = topology.cards([*functions, head])
-        self.assertEqual(dict(enumerate(functions)), card.numbered)
+    def test_positions_stand_in_for_indexes_that_do_not_tell(self):
+        for index in (None, 7):
+            head, *functions = hosts.sriov(2, 3, function={'vf_index': index})
+            (card,) = topology.cards([*functions, head])
+            self.assertEqual(dict(enumerate(functions)), card.numbered)
 
 
 class GroupsTest(testtools.TestCase):

@@ -11,6 +11,7 @@
 # under the License.
 import dataclasses
 import random
+import sys
 
 import ddt
 import testtools
@@ -734,3 +735,43 @@ class LongNodeNameTest(testtools.TestCase):
             name = naming.provider_name(node.name, pool.stable_id)
             self.assertLessEqual(len(name), 200)
         self.assertEqual(2, len(offer.pools))
+
+
+def calls(function, *args):
+    """Count calls, of Python and of C: the same on any machine."""
+    count = 0
+
+    def note(frame, event, arg):
+        nonlocal count
+        count += event in ('call', 'c_call')
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        function(*args)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+class GrowthTest(testtools.TestCase):
+    def test_effort_grows_with_the_devices_and_no_faster(self):
+        def host(cards):
+            return [
+                dev
+                for bus in range(cards)
+                for dev in hosts.sriov(bus, 16, models=(hosts.A40_4Q,))
+            ]
+
+        def effort(cards):
+            rule = hosts.rule('r', *range(cards), dev_types=PF)
+            devices = host(cards)
+            offer = hosts.offer([rule], devices)
+            held = hosts.random_claims(random.Random(1), offer)
+            return (
+                calls(hosts.offer, [rule], devices),
+                calls(inventory.desired, hosts.NODE, offer, held, {}),
+            )
+
+        for few, many in zip(effort(4), effort(32), strict=True):
+            self.assertLess(many, 8 * 1.1 * few)

@@ -204,11 +204,9 @@ def _load(text: str) -> vgpu_capabilities.VGPUCapabilities | None:
         found = vgpu_capabilities.VGPUCapabilities.obj_from_primitive(
             _understood(jsonutils.loads(text))
         )
-        _check(found, vgpu_capabilities.VGPUCapabilities)
-        for model in found.models:
-            _check(model, vgpu_capabilities.VGPUModelCapability)
-        for card in found.cards:
-            _check(card, vgpu_capabilities.VGPUCardCapability)
+        _complete(found)
+        for part in (*found.models, *found.cards):
+            _complete(part)
     except Exception as error:
         # Whatever stands there, it must not stop scheduling.
         LOG.debug('Ignoring the vGPU capabilities %.200s: %s', text, error)
@@ -242,15 +240,11 @@ def _major(version: str) -> int:
     return versionutils.convert_version_to_tuple(version)[0]
 
 
-def _check(
-    found: ovo_base.VersionedObject, expected: type[ovo_base.VersionedObject]
-) -> None:
-    if not isinstance(found, expected):
-        raise ValueError(f'{expected.obj_name()} expected')
-    found.obj_set_defaults()
-    for name, field in found.fields.items():
-        if found.obj_attr_is_set(name):
-            continue
-        if not field.nullable:
-            raise ValueError(f'{found.obj_name()} without {name}')
-        setattr(found, name, None)
+def _complete(found: ovo_base.VersionedObject) -> None:
+    """Give what is not there its default, or None.
+
+    :raises ValueError: it has no default and cannot be None.
+    """
+    for name in found.fields:
+        if not found.obj_attr_is_set(name):
+            setattr(found, name, None)

@@ -96,15 +96,12 @@ def _group_of(
     """Return the suffix of the group that gives the model."""
     own = _CLASS + trait.removeprefix(_TRAIT)
     for group in groups:
-        if group.suffix and (trait in group.required or group.amount(own)):
+        if trait in group.required or group.amount(own):
             return group.suffix
     able = [
         group
         for group in groups
-        if any(
-            rc == own or not _is_of_a_model(rc, is_trait)
-            for rc in _classes(group)
-        )
+        if not all(_is_of_a_model(rc, is_trait) for rc in _classes(group))
     ]
     if not able:
         raise exception.ImageNeedsOtherModel(

@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 import json
+import logging
 import random
 
 import ddt
@@ -130,6 +131,8 @@ class TestPublish(testtools.TestCase):
         crowded = publication.into({}, whole, others={**projects, **alone})
         self.assertLess(len(crowded[KEY]), len(alone[KEY]))
         self.assertLess(column({**projects, **crowded}), publication.LIMIT)
+        # What we wrote the last time does not.
+        self.assertEqual(alone, publication.into({}, whole, others=alone))
 
     def test_weight_is_the_share_of_the_column(self) -> None:
         text = publication.publish(capabilities(2, 2, 'Größe'), 10**6)
@@ -257,7 +260,10 @@ class TestLoad(testtools.TestCase):
         },
     )
     def test_what_is_wrong_is_nothing(self, stats: object) -> None:
+        log = self.useFixture(fixtures.FakeLogger(level=logging.INFO))
+        publication._load.cache_clear()
         self.assertIsNone(publication.load(stats))  # type: ignore[arg-type]
+        self.assertEqual('', log.output)
 
     def test_fuzzed(self) -> None:
         """Whatever we make of a damaged value can be used."""

@@ -286,6 +286,19 @@ class TestObstacle(testtools.TestCase):
             )
         )
 
+    def test_group_without_vgpu_is_not_judged(self) -> None:
+        root = sample.NODE.uuid
+        self.assertIsNone(
+            self._obstacle(
+                {
+                    'resources_X:CUSTOM_PCI_10DE_1EB8': '1',
+                    f'trait_X:{MODEL_2Q}': 'required',
+                },
+                {'_X': [root]},
+                {root: {'CUSTOM_PCI_10DE_1EB8': 1}},
+            )
+        )
+
     @ddt.data(
         ({'resources:VCPU': '1'}, False),
         ({'resources:CUSTOM_PCI_10DE_1EB8': '1'}, False),

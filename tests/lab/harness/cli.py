@@ -46,7 +46,13 @@ def up(lab: settings.Settings, options: argparse.Namespace) -> int:
     uptime = box.boot(linux, host)
     clock.say(f'libvirt answers inside ({uptime:.1f} s after the kernel)')
     box.insert(*host.cards)
-    box.wait_listed(host.listed)
+    functions = [
+        topology.node_device(address)
+        for drive in host.nvme
+        if drive.vfs
+        for address in box.enable_nvme(drive)
+    ]
+    box.wait_listed([*host.listed, *functions])
     clock.say(f'{host.name}: {len(host.cards)} cards are there')
     return 0
 

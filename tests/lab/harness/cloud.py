@@ -40,6 +40,11 @@ def post_fork(server, worker):
     sys.argv[:] = sys.argv[:1]
 """
 
+_FILTER = """
+[filter:lab]
+paste.filter_factory = tests.lab.harness.identity:filter_factory
+"""
+
 
 def ini(sections: dict[str, dict[str, ty.Any]]) -> str:
     return '\n'.join(
@@ -209,16 +214,10 @@ class Cloud:
     # Configuration
 
     def _configure(self) -> None:
-        paste = self._lab.venv / 'etc' / 'nova' / 'api-paste.ini'
-        theirs = paste.read_text()
-        ours = '\n[filter:lab]\npaste.filter_factory = '
-        (self._conf / 'api-paste.ini').write_text(
-            theirs.replace(' authtoken ', ' lab ')
-            + ours
-            + 'tests.lab.harness.identity:filter_factory\n'
-        )
-        glance_paste = self._lab.venv / 'etc' / 'glance'
-        shutil.copy(glance_paste / 'glance-api-paste.ini', self._conf)
+        for name in ('nova/api-paste.ini', 'glance/glance-api-paste.ini'):
+            theirs = self._lab.venv / 'etc' / name
+            ours = theirs.read_text().replace(' authtoken ', ' lab ')
+            (self._conf / theirs.name).write_text(ours + _FILTER)
         (self._conf / 'gunicorn.py').write_text(_GUNICORN)
         for name, sections in {
             'nova.conf': self._nova_conf(),
@@ -259,7 +258,7 @@ class Cloud:
             },
             'database': {'connection': database.url(self._lab, 'glance')},
             'paste_deploy': {
-                'flavor': '',
+                'flavor': 'keystone',
                 'config_file': self._conf / 'glance-api-paste.ini',
             },
         }

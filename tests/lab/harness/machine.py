@@ -28,7 +28,7 @@ from tests.lab.harness import settings
 from tests.lab.harness import topology
 
 # A loaded machine needs 80 s.
-_BOOT_TIMEOUT = 150
+_BOOT_TIMEOUT = 240
 _CMD = '/sys/module/labgpu/parameters/cmd'
 # The guests' log files and nova-compute's, as the host sees them too.
 OUT = '/var/log/lab'
@@ -117,6 +117,21 @@ class Machine:
                 self.enable_functions(address, card.vfs)
         self.agent.check('udevadm settle -t 60', timeout=90)
 
+    def enable_nvme(self, drive: topology.Nvme) -> list[str]:
+        """Enable a drive's virtual functions; return their addresses.
+
+        The host's own driver is kept off them, as an operator would.
+        """
+        printed = self.agent.check(
+            f'd=$(grep -l "{drive.serial}" /sys/class/nvme/nvme*/serial)\n'
+            f'd=$(readlink -f $(dirname $d)/device)\n'
+            f'echo 0 > $d/sriov_drivers_autoprobe\n'
+            f'echo {drive.vfs} > $d/sriov_numvfs\n'
+            f'for v in $d/virtfn*; do basename $(readlink -f $v); done',
+            timeout=120,
+        )
+        return printed.split()
+
     def remove(self, card: topology.Card) -> None:
         self.tell_module(f'del bus={card.bus:#x}')
         self.agent.check('udevadm settle -t 60', timeout=90)
@@ -164,7 +179,8 @@ class Machine:
             *('-name', 'nova-accel-lab'),
             *('-machine', 'q35,kernel-irqchip=split'),
             *('-accel', 'tcg,thread=multi,tb-size=512'),
-            *('-cpu', 'max', '-smp', '2', '-m', f'{self._lab.memory_mib}M'),
+            *('-cpu', 'max', '-smp', str(self._lab.processors)),
+            *('-m', f'{self._lab.memory_mib}M'),
             *('-nodefaults', '-no-user-config', '-display', 'none'),
             *('-no-reboot', '-serial', f'file:{self.console}'),
             *('-qmp', f'unix:{self.folder}/qmp,server=on,wait=off'),

@@ -73,7 +73,6 @@ class Daemon:
         command: collections.abc.Sequence[str],
         env: collections.abc.Mapping[str, str] | None = None,
         nice: int = 0,
-        cwd: pathlib.Path | None = None,
     ) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open('ab') as log:
@@ -83,7 +82,8 @@ class Daemon:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=env,
-                cwd=cwd,
+                # where a crash dump may go
+                cwd=self.log.parent,
                 start_new_session=True,
             )
         self._file.write_text(

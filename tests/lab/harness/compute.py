@@ -1,0 +1,138 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""nova-compute with our driver, inside the machine."""
+
+import signal
+
+from tests.lab.harness import cloud
+from tests.lab.harness import machine
+from tests.lab.harness import process
+from tests.lab.harness import settings
+
+NAME = 'gpuhost'
+LOG = f'{machine.OUT}/nova-compute.log'
+INSTANCES = '/var/lib/nova/instances'
+_PID = '/run/nova-compute.pid'
+# Loading nova over 9p under emulation takes its time on a loaded machine.
+_START_TIMEOUT = 240
+
+_WHITELIST = """\
+version: 1
+devices:
+  t4:
+    kind: vgpu
+    match: {vendor_id: "10de", product_id: "1eb8"}
+    models: [GRID T4-8Q]
+  a40:
+    kind: vgpu
+    match: {vendor_id: "10de", product_id: "2235"}
+    models: [NVIDIA A40-24Q]
+    resource_class: CUSTOM_A40_24Q
+  a100:
+    kind: pci
+    match: {vendor_id: "10de", product_id: "20b5"}
+    resource_class: CUSTOM_A100
+  nvme-vf:
+    kind: pci
+    match: {vendor_id: "1b36", product_id: "0010", dev_type: type-VF}
+    resource_class: CUSTOM_NVME_VF
+"""
+
+
+class Compute:
+    """The service: configured, started, killed."""
+
+    def __init__(
+        self,
+        lab: settings.Settings,
+        box: machine.Machine,
+        control: cloud.Cloud,
+    ) -> None:
+        self._lab = lab
+        self._box = box
+        self._cloud = control
+
+    def configure(self, whitelist: str = _WHITELIST) -> None:
+        agent = self._box.agent
+        agent.write('/etc/nova/nova.conf', cloud.ini(self._options()))
+        agent.write('/etc/nova/accel.yaml', whitelist)
+        agent.check(f'mkdir -p {INSTANCES} /var/lib/nova/lock')
+
+    def start(self) -> None:
+        command = (
+            f'{self._lab.tool("nova-compute")}'
+            f' --config-file /etc/nova/nova.conf'
+        )
+        # The configuration of the last start may differ: one log for all.
+        self._box.agent.check(
+            f'cd /root; export PATH={self._lab.venv}/bin:$PATH HOME=/root '
+            f'PYTHONDONTWRITEBYTECODE=1\n'
+            f'setsid nohup {command} >> {LOG} 2>&1 < /dev/null &\n'
+            f'echo $! > {_PID}'
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        self._box.agent.check(f'kill -{int(number)} $(cat {_PID})')
+
+    @property
+    def alive(self) -> bool:
+        return self._box.agent.run(f'kill -0 $(cat {_PID})').code == 0
+
+    def stop(self) -> None:
+        """Ask it to end, as an init system does, and wait."""
+        self.signal(signal.SIGTERM)
+        process.wait_for('end of nova-compute', lambda: not self.alive, 90)
+
+    def kill(self) -> None:
+        """End it without a chance to clean up; privsep goes with it."""
+        self._box.agent.check(f'kill -9 -- -$(ps -o pgid= $(cat {_PID}))')
+
+    def log(self) -> str:
+        path = self._box.out / 'nova-compute.log'
+        return path.read_text(errors='replace') if path.exists() else ''
+
+    def _options(self) -> dict[str, dict[str, object]]:
+        helper = (
+            f'{self._lab.tool("privsep-helper")}'
+            f' --config-file /etc/nova/nova.conf'
+        )
+        common = self._cloud.nova_common(cloud.HOST_FROM_INSIDE)
+        return {
+            **common,
+            'DEFAULT': {
+                **common['DEFAULT'],
+                'host': NAME,
+                'compute_driver': 'accel.LibvirtAccelDriver',
+                'state_path': '/var/lib/nova',
+                'my_ip': '10.0.2.15',
+                'force_raw_images': 'false',
+                'resume_guests_state_on_host_boot': 'true',
+                'shutdown_timeout': 3,
+                'update_resources_interval': 20,
+                'service_down_time': 30,
+                'report_interval': 5,
+                'reserved_host_memory_mb': 256,
+            },
+            'oslo_concurrency': {'lock_path': '/var/lib/nova/lock'},
+            'libvirt': {
+                'virt_type': 'qemu',
+                'cpu_mode': 'none',
+                'hw_machine_type': 'x86_64=q35',
+                'num_pcie_ports': 10,
+                'images_type': 'raw',
+            },
+            'nova_sys_admin': {'helper_command': helper},
+            'privsep_osbrick': {'helper_command': helper},
+            'vif_plug_ovs_privileged': {'helper_command': helper},
+            'vif_plug_linux_bridge_privileged': {'helper_command': helper},
+            'accel': {'config': '/etc/nova/accel.yaml'},
+        }

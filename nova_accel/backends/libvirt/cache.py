@@ -99,6 +99,10 @@ class Cache:
         self._facts.remove(name)
         self._xml.pop(name, None)
 
+    def outdated(self) -> collections.abc.Set[str]:
+        """Devices whose description something newer contradicts."""
+        return self._facts.disowned()
+
     def recheck_interfaces(self) -> None:
         """Look again how the network interfaces are called."""
         self._facts.stale.update(
@@ -107,17 +111,20 @@ class Cache:
             if function.class_id.startswith(_NETWORK)
         )
 
+    def recheck(self) -> None:
+        """Look again at what libvirt does not tell, for every device."""
+        self._slots = self._files.slots()
+        self._facts.stale.update(
+            function.name for function in self._facts.functions()
+        )
+
     def view(self, settled: bool = False) -> device.HostView:
         """Return what is there now: the same object if nothing changed.
 
         :param settled: everything has just been read again, parents before
-            mediated devices, so that figures can be added up.
+            mediated devices, and nothing was created or destroyed the
+            while, so that figures can be added up.
         """
-        if settled:
-            self._slots = self._files.slots()
-            self._facts.stale.update(
-                function.name for function in self._facts.functions()
-            )
         if self._facts.stale or self._facts.mdevs_changed:
             self._renew(settled)
         return self._view

@@ -15,7 +15,8 @@
 what happened             what it costs
 ========================  ============================================
 nothing, events work      no round trip
-an event                  one a device it names
+an event                  one a device it names; for a new virtual
+                          function two more, for its physical one
 nothing, no events        one: the list of names
 start, a new connection,  two to register for events, one for the list
 lost events, time is up   and one a device
@@ -23,6 +24,7 @@ lost events, time is up   and one a device
 """
 
 import collections.abc
+import contextlib
 import logging
 import threading
 import typing as ty
@@ -75,6 +77,9 @@ class Discovery:
         self._files = sysfs.Sysfs(sysfs_root)
         self._doubtful: set[str] = set()
         self._made: set[str] = set()
+        self._changes_lock = threading.Lock()
+        self._changing = 0
+        self._changes = 0
         self._view = device.HostView()
 
     def line(self) -> session.Session:
@@ -112,6 +117,18 @@ class Discovery:
     def mdev(self, uuid: str) -> nodedev.Mediated | None:
         """Return a mediated device of the last view."""
         return None if self._cache is None else self._cache.mdev(uuid)
+
+    @contextlib.contextmanager
+    def changing(self) -> collections.abc.Iterator[None]:
+        """Hold this while creating or destroying a mediated device."""
+        with self._changes_lock:
+            self._changing += 1
+        try:
+            yield
+        finally:
+            with self._changes_lock:
+                self._changing -= 1
+                self._changes += 1
 
     def made(self, mdev: nodedev.Mediated) -> None:
         """Take note of a mediated device that we have created."""
@@ -186,6 +203,8 @@ class Discovery:
         self._apply(current, known, events)
         if listing and not current.watching:
             self._relist(current, known)
+        for name in known.outdated():
+            self._read(current, known, name)
         self._view = known.view()
 
     def _known(self, current: session.Session) -> cache.Cache:
@@ -196,6 +215,8 @@ class Discovery:
         return self._cache
 
     def _resync(self, current: session.Session, known: cache.Cache) -> None:
+        before = self._changes
+        quiet = not self._changing
         handles = current.handles(interfaces=not self._files)
         self._doubtful.clear()
         # Mediated devices last: what can still be read then was there while
@@ -205,7 +226,9 @@ class Discovery:
         for name in known.names - handles.keys():
             known.drop(name)
         self._resync_at = self._clock() + self._interval
-        self._view = known.view(settled=True)
+        known.recheck()
+        quiet = quiet and before == self._changes and not self._changing
+        self._view = known.view(settled=quiet and not current.pending)
 
     def _relist(self, current: session.Session, known: cache.Cache) -> None:
         handles = current.handles(interfaces=not self._files)

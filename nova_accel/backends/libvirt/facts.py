@@ -92,6 +92,20 @@ class Facts:
         physical, index = self._indices.get(function.address, (None, None))
         return index if physical == function.physical else None
 
+    def disowned(self) -> set[str]:
+        """Physical functions that do not know one of the new virtual ones.
+
+        They were read before it was made.
+        """
+        found = (self.function(name) for name in self.stale)
+        return {
+            physical
+            for one in found
+            if one is not None
+            and (physical := self.physical(one)) is not None
+            and self.index(one) is None
+        }
+
     def devname(self, function: nodedev.Function) -> str:
         """Network interface of a function, '' if libvirt listed none."""
         return self._devnames.get(function.name, '')

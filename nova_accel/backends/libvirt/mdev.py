@@ -41,7 +41,7 @@ class Mdevs:
         :raises DeviceRefused: libvirt cannot, or the uuid is taken.
         """
         wanted = _wanted(assignment)
-        with self._lock(assignment):
+        with self._lock(assignment), self._found.changing():
             if self._stands(wanted, self._found.mdev(wanted.uuid)):
                 return
             try:
@@ -57,7 +57,7 @@ class Mdevs:
         :raises DeviceRefused: it is in use.
         """
         wanted = _wanted(assignment)
-        with self._lock(assignment):
+        with self._lock(assignment), self._found.changing():
             name = self._name(wanted.uuid)
             if name is not None:
                 self._destroy(name)

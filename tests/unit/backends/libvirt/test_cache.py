@@ -55,6 +55,7 @@ class CacheTest(common.TestCase):
         view = self.cache.view()
         self.put(FIRST)
         self.assertIs(view, self.cache.view())
+        self.cache.recheck()
         self.assertIs(view, self.cache.view(settled=True))
 
     def test_the_same_view_when_a_change_means_nothing(self):
@@ -187,6 +188,7 @@ class CacheTest(common.TestCase):
         self.put(FIRST, _bound_to_vfio(NIC), serial='S1')
         self.cache.drop('net_ens3')
         self.assertIs(view, self.cache.view())
+        self.cache.recheck()
         self.assertIs(view, self.cache.view(settled=True))
         self.put(FIRST, dataclasses.replace(NIC, driver='ixgbe'), serial='S1')
         self.cache.view()
@@ -225,6 +227,7 @@ class LocalTest(common.TestCase):
         for device_name, xml in node_file.read(path).items():
             found.put(device_name, xml)
         self.cache = found
+        found.recheck()
         return found.view(settled=True)
 
     def test_slot_and_subsystem(self):

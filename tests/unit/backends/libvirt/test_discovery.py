@@ -291,6 +291,40 @@ class DirtyTest(common.TestCase):
         )
 
 
+class NewVirtualFunctionTest(common.TestCase):
+    def test_its_physical_function_is_read_again(self):
+        host = self.shipped('t4')
+        host.machine.plug(gpu(serial='S1', virtual=[], max_virtual=8))
+        found = self.backend(host)
+        found.discover()
+        self.calls(host)
+        # The physical function changes without an event of its own.
+        virtual = '0000:5a:00.4'
+        tell, host.machine._tell = host.machine._tell, lambda *event: None
+        host.machine.alter(gpu(serial='S1', virtual=[virtual]))
+        host.machine._tell = tell
+        host.machine.plug(gpu(virtual, physical=NEW))
+        view = found.discover()
+        self.assertEqual(
+            {'virNodeDevice.XMLDesc': 2, 'nodeDeviceLookupByName': 1},
+            self.calls(host),
+        )
+        self.assertEqual('sn:S1.vf0', common.by_address(view, virtual).ids[0])
+        self.assertIs(view, found.discover())
+        self.assertIs(view, found.discover(full=True))
+
+    def test_but_once_only(self):
+        host = self.shipped('t4')
+        host.machine.plug(gpu(virtual=[], max_virtual=8))
+        found = self.backend(host)
+        found.discover()
+        host.machine.plug(gpu('0000:5a:00.4', physical=NEW))
+        view = found.discover()
+        self.calls(host)
+        self.assertIs(view, found.discover())
+        self.assertEqual({}, self.calls(host))
+
+
 class ForeignMdevTest(common.TestCase):
     """Mediated devices that somebody else makes."""
 

@@ -188,6 +188,26 @@ class WaitTest(MdevCase):
         resync.join()
         self.assertEqual(1, len(self.found.discover().mdevs))
 
+    def test_figures_do_not_move_for_what_is_made_meanwhile(self):
+        """The parent is read after its device was made, the list before."""
+        describe = self.host.machine.describe
+
+        def late(name):
+            if name == self.function.name:
+                self.host.machine.describe = describe
+                self.found.prepare(common.vgpu(self.function))
+            return describe(name)
+
+        self.host.machine.describe = late
+        self.host._callbacks.clear()
+        self.assertIs(
+            self.view.devices, self.found.discover(full=True).devices
+        )
+        self.assertEqual(1, len(self.found.discover().mdevs))
+        self.assertIs(
+            self.view.devices, self.found.discover(full=True).devices
+        )
+
     def test_cards_do_not_wait_for_each_other(self):
         entered, leave = threading.Event(), threading.Event()
         self.addCleanup(leave.set)

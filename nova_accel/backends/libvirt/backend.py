@@ -12,6 +12,7 @@
 """The port, for libvirt: puts the parts together and guards their use."""
 
 import collections.abc
+import contextlib
 import time
 import typing as ty
 
@@ -70,10 +71,11 @@ class LibvirtBackend(base.Backend):
         :raises DeviceUnavailable: the device is gone, is another one than
             was claimed, or libvirt refuses.
         """
-        self._found.catch_up()
-        self._recognise(assignment.function)
-        if assignment.mdev_uuid is not None:
-            self._mdevs.create(assignment)
+        with _refusing(assignment):
+            self._found.catch_up()
+            self._recognise(assignment.function)
+            if assignment.mdev_uuid is not None:
+                self._mdevs.create(assignment)
 
     def render(self, assignment: base.Assignment) -> object:
         """Return nova's ``LibvirtConfigGuestHostdev`` of the device."""
@@ -82,8 +84,9 @@ class LibvirtBackend(base.Backend):
     def release(self, assignment: base.Assignment) -> None:
         """Destroy the mediated device; a PCI function needs nothing."""
         if assignment.mdev_uuid is not None:
-            self._found.catch_up()
-            self._mdevs.destroy(assignment)
+            with _refusing(assignment):
+                self._found.catch_up()
+                self._mdevs.destroy(assignment)
 
     def _recognise(self, claimed: device.Device) -> None:
         present = self._found.by_name(claimed.name)
@@ -102,6 +105,19 @@ class LibvirtBackend(base.Backend):
                         f'{attribute} is {now}, not {was}'
                     ),
                 )
+
+
+@contextlib.contextmanager
+def _refusing(
+    assignment: base.Assignment,
+) -> collections.abc.Iterator[None]:
+    """Report a libvirt that does not answer as a device one cannot have."""
+    try:
+        yield
+    except exception.BackendUnavailable as error:
+        raise exception.DeviceRefused(
+            device=assignment.function.ids[0], reason=error
+        ) from error
 
 
 # What makes a device the same one, wherever both sides know it.

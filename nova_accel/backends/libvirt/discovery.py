@@ -150,16 +150,21 @@ class Discovery:
         if not full and self._quiet(current):
             return self._view
         with self._refresh_lock:
-            return self._refresh(current, full)
+            due = full or self._clock() >= self._resync_at
+            self._refresh(current, due)
+            return self._view
 
     def catch_up(self) -> None:
-        """Digest events, unless another thread is refreshing already."""
+        """Digest events, unless another thread is refreshing already.
+
+        What is not urgent is left to ``refresh``.
+        """
         current = self.line()
         if self._synced is not current:
             self.refresh()
         elif current.pending and self._refresh_lock.acquire(blocking=False):
             try:
-                self._refresh(current, listing=False)
+                self._refresh(current, full=False, listing=False)
             finally:
                 self._refresh_lock.release()
 
@@ -173,11 +178,8 @@ class Discovery:
         )
 
     def _refresh(
-        self,
-        current: session.Session,
-        full: bool = False,
-        listing: bool = True,
-    ) -> device.HostView:
+        self, current: session.Session, full: bool, listing: bool = True
+    ) -> None:
         try:
             self._digest(current, full, listing)
         except BaseException:
@@ -185,18 +187,14 @@ class Discovery:
             self._synced = None
             raise
         self._synced = current
-        return self._view
 
     def _digest(
         self, current: session.Session, full: bool, listing: bool
     ) -> None:
-        new = self._synced is not current
-        if new:
-            current.watch()
+        current.watch()
         known = self._known(current)
         events = current.drain()
-        due = self._clock() >= self._resync_at
-        if full or new or due or events is None:
+        if full or self._synced is not current or events is None:
             self._resync(current, known)
             return
         self._retry(current, known)

@@ -73,6 +73,7 @@ class Session:
         self._events: collections.deque[Event] = collections.deque(
             maxlen=_BACKLOG
         )
+        self._asked = False
         self.watching = False
 
     @property
@@ -103,12 +104,15 @@ class Session:
         return '' if probe is None else str(probe())
 
     def watch(self) -> None:
-        """Ask for node-device events. Two round trips, once.
+        """Ask for node-device events, once. Two round trips.
 
         Needs an event loop that was registered before the connection was
         opened; without one, or where libvirt has no such events,
         ``watching`` stays False.
         """
+        if self._asked:
+            return
+        self._asked = True
         register = getattr(self.connection, 'nodeDeviceEventRegisterAny', None)
         if register is None:
             self._lists_mdevs = False

@@ -79,6 +79,16 @@ class ColdTest(common.TestCase):
         )
         self.assertIn('HypervisorUnavailable', str(error))
 
+    def test_events_are_asked_for_once(self):
+        host = self.shipped('t4')
+        host.fail['listAllDevices'] = host.error('RPC', 'Broken pipe')
+        backend = self.backend(host)
+        for _ in range(3):
+            self.assertRaises(exception.BackendUnavailable, backend.discover)
+        host.fail.clear()
+        backend.discover()
+        self.assertEqual(2, self.calls(host)['nodeDeviceEventRegisterAny'])
+
     def test_driver_without_node_devices(self):
         host = self.shipped('t4')
         host.fail['listAllDevices'] = host.error('NO_SUPPORT', 'no function')

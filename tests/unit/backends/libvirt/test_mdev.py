@@ -168,6 +168,15 @@ class CreateTest(MdevCase):
 
 
 class WaitTest(MdevCase):
+    def test_nobody_does_a_resync_that_is_merely_due(self):
+        self.clock.now += 1000000
+        self.found.prepare(common.vgpu(self.function))
+        self.assertEqual({'nodeDeviceCreateXML': 1}, self.calls(self.host))
+        self.found.prepare(common.vgpu(self.function, number=1))
+        self.assertEqual({'nodeDeviceCreateXML': 1}, self.calls(self.host))
+        self.found.discover()
+        self.assertEqual(1, self.calls(self.host)['listAllDevices'])
+
     def test_nobody_waits_for_a_resync(self):
         entered, leave = threading.Event(), threading.Event()
         self.addCleanup(leave.set)
@@ -271,6 +280,14 @@ class RecogniseTest(MdevCase):
     def test_serial_that_cannot_be_read_today(self):
         self.alter('<serial_number>1324419052501</serial_number>', '')
         self.found.prepare(self.pci())
+
+    def test_libvirt_that_does_not_answer(self):
+        self.host.break_off()
+        for verb in (self.found.prepare, self.found.release):
+            error = self.assertRaises(
+                exception.DeviceUnavailable, verb, common.vgpu(self.function)
+            )
+            self.assertIn('connection to libvirt is lost', str(error))
 
     def test_before_anything_was_discovered(self):
         found = self.backend(self.host)

@@ -50,6 +50,11 @@ class Cache:
         self._view = device.HostView()
 
     @property
+    def local(self) -> bool:
+        """Whether sysfs of that host can be read."""
+        return bool(self._files)
+
+    @property
     def names(self) -> collections.abc.Set[str]:
         """Handles of all node devices that were taken in."""
         return self._xml.keys()

@@ -25,22 +25,17 @@ lost events, time is up   and one a device
 
 import collections.abc
 import contextlib
-import logging
 import threading
 import typing as ty
 
 from nova_accel.backends.libvirt import abi
 from nova_accel.backends.libvirt import cache
 from nova_accel.backends.libvirt import nodedev
+from nova_accel.backends.libvirt import reader
 from nova_accel.backends.libvirt import session
 from nova_accel.backends.libvirt import sysfs
 from nova_accel.core import device
 from nova_accel import exception
-
-LOG = logging.getLogger(__name__)
-
-_INTERFACE = 'net_'
-_CONCERNS = ('pci_', 'mdev_', _INTERFACE)
 
 
 class Discovery:
@@ -71,11 +66,9 @@ class Discovery:
         self._session: session.Session | None = None
         self._session_lock = threading.Lock()
         self._refresh_lock = threading.Lock()
+        self._reader: reader.Reader | None = None
         self._synced: session.Session | None = None
         self._resync_at = 0.0
-        self._cache: cache.Cache | None = None
-        self._files = sysfs.Sysfs(sysfs_root)
-        self._doubtful: set[str] = set()
         self._made: set[str] = set()
         self._changes_lock = threading.Lock()
         self._changing = 0
@@ -112,11 +105,11 @@ class Discovery:
 
     def by_name(self, name: str) -> device.Device | None:
         """Return a device of the last view by libvirt's handle."""
-        return None if self._cache is None else self._cache.by_name(name)
+        return self._reader.known.by_name(name) if self._reader else None
 
     def mdev(self, uuid: str) -> nodedev.Mediated | None:
         """Return a mediated device of the last view."""
-        return None if self._cache is None else self._cache.mdev(uuid)
+        return self._reader.known.mdev(uuid) if self._reader else None
 
     @contextlib.contextmanager
     def changing(self) -> collections.abc.Iterator[None]:
@@ -173,7 +166,7 @@ class Discovery:
             current is self._synced
             and current.watching
             and not current.pending
-            and not self._doubtful
+            and not (self._reader and self._reader.doubtful)
             and self._clock() < self._resync_at
         )
 
@@ -181,175 +174,47 @@ class Discovery:
         self, current: session.Session, full: bool, listing: bool = True
     ) -> None:
         try:
-            self._digest(current, full, listing)
+            self._digest(self._reader_for(current), full, listing)
         except BaseException:
             # What was drained is lost: the next refresh reads everything.
             self._synced = None
             raise
         self._synced = current
 
-    def _digest(
-        self, current: session.Session, full: bool, listing: bool
-    ) -> None:
+    def _reader_for(self, current: session.Session) -> reader.Reader:
+        old = self._reader
+        if old is not None and old.session is current:
+            return old
+        known = old.known if old else cache.Cache(self._files(current))
+        self._reader = reader.Reader(current, known, self._made)
         current.watch()
-        known = self._known(current)
+        return self._reader
+
+    def _files(self, current: session.Session) -> sysfs.Sysfs:
+        own = '/sys' if current.local else None
+        return sysfs.Sysfs(self._sysfs_root or own)
+
+    def _digest(
+        self, source: reader.Reader, full: bool, listing: bool
+    ) -> None:
+        current = source.session
         events = current.drain()
         if full or self._synced is not current or events is None:
-            self._resync(current, known)
+            self._resync(source)
             return
-        self._retry(current, known)
-        self._apply(current, known, events)
+        source.retry()
+        source.digest(events)
         if listing and not current.watching:
-            self._relist(current, known)
-        for name in known.outdated():
-            self._read(current, known, name)
-        self._view = known.view()
+            source.read_new()
+        source.read_outdated()
+        self._view = source.known.view()
 
-    def _known(self, current: session.Session) -> cache.Cache:
-        if self._cache is None:
-            if self._sysfs_root is None and current.local:
-                self._files = sysfs.Sysfs('/sys')
-            self._cache = cache.Cache(self._files)
-        return self._cache
-
-    def _resync(self, current: session.Session, known: cache.Cache) -> None:
+    def _resync(self, source: reader.Reader) -> None:
         before = self._changes
         quiet = not self._changing
-        handles = current.handles(interfaces=not self._files)
-        self._doubtful.clear()
-        # Mediated devices last: what can still be read then was there while
-        # the parents were read, and is counted in their figures.
-        for name in sorted(handles, key=_is_mdev):
-            self._read(current, known, name, handles[name])
-        for name in known.names - handles.keys():
-            known.drop(name)
+        source.read_all()
         self._resync_at = self._clock() + self._interval
-        known.recheck()
         quiet = quiet and before == self._changes and not self._changing
-        self._view = known.view(settled=quiet and not current.pending)
-
-    def _relist(self, current: session.Session, known: cache.Cache) -> None:
-        handles = current.handles(interfaces=not self._files)
-        for name in handles.keys() - known.names:
-            self._read(current, known, name, handles[name])
-        for name in known.names - handles.keys():
-            known.drop(name)
-
-    def _retry(self, current: session.Session, known: cache.Cache) -> None:
-        doubtful, self._doubtful = self._doubtful, set()
-        for name in doubtful:
-            self._read(current, known, name, again=True)
-
-    def _read(
-        self,
-        current: session.Session,
-        known: cache.Cache,
-        name: str,
-        handle: ty.Any = None,
-        again: bool = False,
-    ) -> None:
-        try:
-            xml = current.describe(name, handle)
-        except exception.DeviceRefused as error:
-            LOG.warning('Cannot read node device %s. %s', name, error)
-            known.withhold(name)
-            if not again:
-                self._doubtful.add(name)
-            return
-        if xml is None:
-            known.drop(name)
-        else:
-            known.put(name, xml)
-
-    def _apply(
-        self,
-        current: session.Session,
-        known: cache.Cache,
-        events: list[session.Event],
-    ) -> None:
-        last: dict[str, session.Event] = {}
-        for event in events:
-            if not self._is_old_news(event, last.get(event.name), known):
-                last.pop(event.name, None)
-                last[event.name] = event
-        for event in last.values():
-            _DIGEST.get(event.kind, _ignore)(self, current, known, event)
-
-    def _is_old_news(
-        self,
-        event: session.Event,
-        before: session.Event | None,
-        known: cache.Cache,
-    ) -> bool:
-        # The parent and the type of a mediated device never change: of its
-        # creation we need to hear once.
-        if event.kind != abi.CREATED:
-            return False
-        if before is not None:
-            return before.kind == session.MADE
-        return known.is_mdev(event.name)
-
-    def _on_created(
-        self,
-        current: session.Session,
-        known: cache.Cache,
-        event: session.Event,
-    ) -> None:
-        if not event.name.startswith(_CONCERNS) and (
-            event.name not in known.names
-        ):
-            return
-        if event.name.startswith(_INTERFACE) and self._files:
-            known.recheck_interfaces()
-            return
-        self._read(current, known, event.name, event.handle)
-
-    def _on_updated(
-        self,
-        current: session.Session,
-        known: cache.Cache,
-        event: session.Event,
-    ) -> None:
-        # A mediated device that is merely defined is updated, too.
-        if event.name in known.names or current.exists(
-            event.name, event.handle
-        ):
-            self._on_created(current, known, event)
-
-    def _on_deleted(
-        self,
-        current: session.Session,
-        known: cache.Cache,
-        event: session.Event,
-    ) -> None:
-        # The news that one of ours was destroyed may be overtaken by our
-        # creating it again.
-        if event.name in self._made and current.exists(event.name):
-            return
-        self._made.discard(event.name)
-        known.drop(event.name)
-
-    def _on_made(
-        self,
-        _current: session.Session,
-        known: cache.Cache,
-        event: session.Event,
-    ) -> None:
-        if event.made is not None:
-            known.put_mdev(event.made)
-
-
-def _ignore(*_args: object) -> None:
-    """Do nothing: an event that does not concern us."""
-
-
-_DIGEST: dict[int, collections.abc.Callable[..., None]] = {
-    abi.CREATED: Discovery._on_created,
-    abi.DELETED: Discovery._on_deleted,
-    session.UPDATED: Discovery._on_updated,
-    session.MADE: Discovery._on_made,
-}
-
-
-def _is_mdev(name: str) -> bool:
-    return name.startswith('mdev_')
+        self._view = source.known.view(
+            settled=quiet and not source.session.pending
+        )

@@ -73,7 +73,6 @@ class Session:
         self._events: collections.deque[Event] = collections.deque(
             maxlen=_BACKLOG
         )
-        self._asked = False
         self.watching = False
 
     @property
@@ -110,9 +109,6 @@ class Session:
         opened; without one, or where libvirt has no such events,
         ``watching`` stays False.
         """
-        if self._asked:
-            return
-        self._asked = True
         register = getattr(self.connection, 'nodeDeviceEventRegisterAny', None)
         if register is None:
             self._lists_mdevs = False

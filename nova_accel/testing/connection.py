@@ -28,8 +28,11 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from nova_accel.testing import machine
 from nova_accel.testing import nodedevs
 
-# They answer from memory in libvirt's client library, too.
-_LOCAL = frozenset({'ID', 'UUIDString', 'getURI', 'isAlive', 'name'})
+# They answer from memory in libvirt's client library, too, the type of the
+# hypervisor after the first time.
+_LOCAL = frozenset(
+    {'ID', 'UUIDString', 'getType', 'getURI', 'isAlive', 'name'}
+)
 
 # nova sees the fixture's numbers of libvirt's flags, which are not libvirt's.
 _FLAGS = {
@@ -79,6 +82,14 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
     def createWithFlags(self, flags: int) -> None:
         self._connection.check_start(self, self.held())
         super().createWithFlags(flags)
+
+    def XMLDesc(self, flags: int = 0) -> str:
+        # The fixture leaves out what libvirt always says.
+        return (
+            super()
+            .XMLDesc(flags)
+            .replace("type='mdev' model", "type='mdev' managed='no' model")
+        )
 
     def held(self) -> list[Held]:
         """Identify the host devices that the definition names."""

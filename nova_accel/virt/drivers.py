@@ -21,6 +21,7 @@ from nova.virt.libvirt import driver as libvirt_driver
 from nova_accel.backends import base
 from nova_accel.backends.libvirt import backend as libvirt_backend
 from nova_accel.core import inventory
+from nova_accel.virt import host as accel_host
 from nova_accel.virt import mixin
 from nova_accel.virt import stock
 
@@ -34,6 +35,10 @@ class LibvirtAccelDriver(
     libvirt_driver.LibvirtDriver,  # type: ignore[misc]
 ):
     """``compute_driver = accel.LibvirtAccelDriver``"""
+
+    def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
+        super().__init__(*args, **kwargs)
+        accel_host.adopt(self._host)
 
     def accel_backend(self) -> base.Backend:
         # Nova reconnects on its own: ask for the connection each time.
@@ -54,6 +59,18 @@ class LibvirtAccelDriver(
             mixin.CONF.pci.device_spec,
             self._get_vgpu_type_per_pgpu,
         )
+
+    def update_provider_tree(self, *args: ty.Any, **kwargs: ty.Any) -> None:
+        # Runs under the lock that all claims of the node share.
+        with self._host.recalling():
+            super().update_provider_tree(*args, **kwargs)
+
+    def _get_pci_passthrough_devices(self) -> str:
+        if self.accel.idle or mixin.CONF.pci.device_spec:
+            return ty.cast(str, super()._get_pci_passthrough_devices())
+        # Nova's tracker drops what no device_spec names; to read it first
+        # takes several calls for each PCI function of the host.
+        return '[]'
 
     def _allocate_mdevs(self, allocations: Allocations | None) -> ty.Any:
         # Stock would read the parent device out of our providers' names.

@@ -169,7 +169,7 @@ class Session:
             return self.connection.listAllDevices(flags) or ()
         except Exception as error:
             if not errors.named(error, 'INVALID_ARG'):
-                raise self._failed(error) from error
+                _fail(error)
         # Before libvirt 7.3 there were no inactive devices, nor the flag.
         self._flags &= ~abi.LIST_ACTIVE
         return self._ask('listAllDevices', flags & ~abi.LIST_ACTIVE) or ()
@@ -234,17 +234,15 @@ class Session:
         try:
             return getattr(self.connection, verb)(*args)
         except Exception as error:
-            raise self._failed(error) from error
+            _fail(error)
 
     def _tolerate(self, error: Exception) -> None:
         """Go on after an error of libvirt's, unless the line is dead."""
-        if not errors.is_libvirt(error):
-            raise error
-        if not self.alive:
-            raise self._failed(error) from error
+        if not errors.is_libvirt(error) or not self.alive:
+            _fail(error)
 
-    @staticmethod
-    def _failed(error: Exception) -> Exception:
-        if not errors.is_libvirt(error):
-            return error
-        return exception.BackendUnavailable(reason=error)
+
+def _fail(error: Exception) -> ty.NoReturn:
+    if not errors.is_libvirt(error):
+        raise error
+    raise exception.BackendUnavailable(reason=error) from error

@@ -85,10 +85,9 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
 
     def XMLDesc(self, flags: int = 0) -> str:
         # The fixture leaves out what libvirt always says.
-        return (
-            super()
-            .XMLDesc(flags)
-            .replace("type='mdev' model", "type='mdev' managed='no' model")
+        xml: str = super().XMLDesc(flags)
+        return xml.replace(
+            "type='mdev' model", "type='mdev' managed='no' model"
         )
 
     def held(self) -> list[Held]:

@@ -43,6 +43,8 @@ missing_packages() {
     [ -e /usr/include/stdio.h ] || echo libc6-dev
     command -v pkg-config >/dev/null || echo pkg-config
     pkg-config --exists libvirt 2>/dev/null || echo libvirt-dev
+    # nova's libvirt driver runs it.
+    command -v uptime >/dev/null || echo procps
 }
 
 # Usage: logged NAME COMMAND...

@@ -45,6 +45,7 @@ class LibvirtAccelDriver(
         return libvirt_backend.LibvirtBackend(
             lambda: self._host.get_connection(),
             resync_interval=mixin.CONF.accel.resync_interval,
+            wrap=lambda handle: self._host._wrap_libvirt_proxy(handle),
         )
 
     def accel_node(self) -> inventory.Node:

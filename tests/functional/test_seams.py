@@ -138,6 +138,13 @@ SIGNATURES = [
     (libvirt_host.Host, 'get_online_cpus', 'self', True, 'virt/host.py'),
     (libvirt_host.Host, 'get_available_cpus', 'self', True, 'virt/host.py'),
     (libvirt_host.Host, 'get_connection', 'self', False, 'virt/drivers.py'),
+    (
+        libvirt_host.Host,
+        '_wrap_libvirt_proxy',
+        'self obj',
+        True,
+        'virt/drivers.py',
+    ),
     (libvirt_host.Host, 'get_hostname', 'self', False, 'virt/drivers.py'),
     (libvirt_host.Host, 'get_node_uuid', 'self', False, 'virt/drivers.py'),
     (TREE, 'exists', 'self name_or_uuid', False, 'virt/tree.py'),

@@ -19,8 +19,9 @@ import time
 from tests.lab.harness import agent
 from tests.lab.harness import cloud
 from tests.lab.harness import errors
-from tests.lab.harness import kernel
+from tests.lab.harness import lab
 from tests.lab.harness import machine
+from tests.lab.harness import runner
 from tests.lab.harness import settings
 from tests.lab.harness import topology
 
@@ -36,47 +37,46 @@ class Clock:
         print(f'{passed:6.1f} s  {text}', flush=True)
 
 
-def up(lab: settings.Settings, options: argparse.Namespace) -> int:
-    """Boot the machine and insert the topology's cards."""
-    clock = Clock()
-    host = topology.load(options.topology)
-    linux = kernel.ensure(lab)
-    clock.say(f'kernel {linux.version} and labgpu are there')
-    box = machine.Machine(lab)
-    uptime = box.boot(linux, host)
-    clock.say(f'libvirt answers inside ({uptime:.1f} s after the kernel)')
-    box.insert(*host.cards)
-    functions = [
-        topology.node_device(address)
-        for drive in host.nvme
-        if drive.vfs
-        for address in box.enable_nvme(drive)
-    ]
-    box.wait_listed([*host.listed, *functions])
-    clock.say(f'{host.name}: {len(host.cards)} cards are there')
+def up(about: settings.Settings, options: argparse.Namespace) -> int:
+    """Start the machine, the control plane and nova-compute."""
+    lab.Lab(about, Clock().say).up(options.topology)
     return 0
 
 
-def down(lab: settings.Settings, _options: argparse.Namespace) -> int:
+def down(about: settings.Settings, _options: argparse.Namespace) -> int:
     """End everything the lab has started."""
-    machine.Machine(lab).stop()
-    cloud.Cloud(lab).stop()
+    lab.Lab(about).down()
     return 0
 
 
-def status(lab: settings.Settings, _options: argparse.Namespace) -> int:
+def test(about: settings.Settings, options: argparse.Namespace) -> int:
+    """Run scenarios; what was not up before is down again afterwards."""
+    box = lab.Lab(about, Clock().say)
+    started = box.topology is None
+    if started:
+        box.up('mixed')
+    try:
+        return 0 if runner.run(about, options.name) else 1
+    finally:
+        if started:
+            box.down()
+
+
+def status(about: settings.Settings, _options: argparse.Namespace) -> int:
     """Say what runs; exit code 1 if the machine does not."""
-    box = machine.Machine(lab)
-    print(f'state    {lab.state}')
+    box = machine.Machine(about)
+    print(f'state    {about.state}')
     print(f'machine  {box.daemon.pid or "-"}')
+    for name, pid in cloud.Cloud(about).running.items():
+        print(f'{name:8} {pid or "-"}')
     answers = box.daemon.pid is not None and box.agent.answers()
     print(f'agent    {"answers" if answers else "-"}')
     return 0 if answers else 1
 
 
-def shell(lab: settings.Settings, options: argparse.Namespace) -> int:
+def shell(about: settings.Settings, options: argparse.Namespace) -> int:
     """Open a terminal inside the machine, or run a command there."""
-    client: agent.Agent = machine.Machine(lab).agent
+    client: agent.Agent = machine.Machine(about).agent
     if not options.command:
         client.shell()
         return 0
@@ -99,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs.add_parser('down', help=down.__doc__).set_defaults(run=down)
     verbs.add_parser('status', help=status.__doc__).set_defaults(run=status)
+    tests = verbs.add_parser('test', help=test.__doc__)
+    tests.set_defaults(run=test)
+    tests.add_argument('name', nargs='?', default='')
     asks = verbs.add_parser('shell', help=shell.__doc__)
     asks.set_defaults(run=shell)
     asks.add_argument('command', nargs='*')
@@ -108,8 +111,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: collections.abc.Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        lab = settings.Settings(settings.default_state())
-        return int(options.run(lab, options))
+        about = settings.Settings(settings.default_state())
+        return int(options.run(about, options))
     except errors.LabError as exc:
         print(f'lab: {exc}', file=sys.stderr)
         return 1

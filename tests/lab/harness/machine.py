@@ -13,6 +13,7 @@
 
 import collections.abc
 import contextlib
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -32,6 +33,22 @@ _BOOT_TIMEOUT = 240
 _CMD = '/sys/module/labgpu/parameters/cmd'
 # The guests' log files and nova-compute's, as the host sees them too.
 OUT = '/var/log/lab'
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+    """A folder of the host, mounted inside.
+
+    :ivar path: where it is mounted, and where it is on the host too unless
+        ``source`` says otherwise.
+    :ivar cache: of 9p: ``loose`` never looks at the host again, ``none``
+        always does.
+    """
+
+    path: str
+    source: str = ''
+    writable: bool = False
+    cache: str = 'none'
 
 
 class Machine:
@@ -73,7 +90,7 @@ class Machine:
         initrd.build(linux, self.folder / 'initrd')
         command = [
             *self._machine(linux),
-            *self._shares(linux),
+            *self._shares(),
             *self._network(),
             *topology.qemu_devices(host, self.folder),
         ]
@@ -165,8 +182,9 @@ class Machine:
 
     def _machine(self, linux: kernel.Kernel) -> list[str]:
         shares = ','.join(
-            f'{tag}:{"rw" if writable else "ro"}:{path}'
-            for tag, (_source, path, writable) in self._mounts(linux).items()
+            f'{tag}:{"rw" if share.writable else "ro"}:{share.cache}:'
+            f'{share.path}'
+            for tag, share in self._mounts().items()
         )
         append = (
             'console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt '
@@ -190,27 +208,26 @@ class Machine:
             *('-device', 'intel-iommu,intremap=on'),
         ]
 
-    def _mounts(
-        self, linux: kernel.Kernel
-    ) -> dict[str, tuple[str, str, bool]]:
-        """Tag -> (folder of the host, where it is mounted, writable)."""
-        own = (str(self._lab.state), str(settings.REPOSITORY))
-        # A folder inside another is mounted after it.
-        inner = sorted({*own}, key=len)
-        named = {
-            f'lab{i}': (path, path, False) for i, path in enumerate(inner)
-        }
+    def _mounts(self) -> dict[str, '_Share']:
+        """Tag -> share, a folder before those inside it."""
+        own = (
+            _Share(str(self._lab.state), cache='loose'),
+            # The sources change while the machine runs.
+            _Share(str(settings.REPOSITORY)),
+        )
+        inner = sorted(own, key=lambda share: len(share.path))
         return {
-            'usr': ('/usr', '/usr', False),
-            **named,
-            'out': (str(self.out), OUT, True),
+            'usr': _Share('/usr', cache='loose'),
+            **{f'lab{i}': share for i, share in enumerate(inner)},
+            'out': _Share(OUT, source=str(self.out), writable=True),
         }
 
-    def _shares(self, linux: kernel.Kernel) -> list[str]:
+    def _shares(self) -> list[str]:
         arguments: list[str] = []
-        for tag, (source, _path, writable) in self._mounts(linux).items():
+        for tag, share in self._mounts().items():
+            source = share.source or share.path
             device = f'local,id={tag},path={source},security_model=none'
-            mode = '' if writable else ',readonly=on'
+            mode = '' if share.writable else ',readonly=on'
             arguments += (
                 *('-fsdev', f'{device},multidevs=remap{mode}'),
                 *('-device', f'virtio-9p-pci,fsdev={tag},mount_tag={tag}'),

@@ -1,0 +1,158 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""What every scenario starts from and must leave behind."""
+
+import collections.abc
+import contextlib
+import json
+import pathlib
+import signal
+import time
+import types
+import typing as ty
+
+import testtools
+
+from tests.lab.harness import compute
+from tests.lab.harness import errors
+from tests.lab.harness import guests
+from tests.lab.harness import lab
+from tests.lab.harness import process
+from tests.lab.harness import settings
+
+_TIMEOUT = 420
+RAM = 32
+# One unit of everything that the topology "mixed" offers
+VGPU = {'resources__VGPU': '1'}
+VF_VGPU = {'resources__CUSTOM_A40_24Q': '1'}
+GPU = {'resources__CUSTOM_A100': '1'}
+NVME = {'resources__CUSTOM_NVME_VF': '1'}
+
+
+class Scenario(testtools.TestCase):
+    """A test on the running lab. Serial: the host is one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._watch()
+        self.lab = lab.Lab(settings.Settings(settings.default_state()))
+        self.nova = self.lab.client
+        self.agent = self.lab.machine.agent
+        if self.lab.topology is None:
+            self.fail('the lab does not run: tests/lab/lab up')
+        self.measured: dict[str, float] = {}
+        self.addCleanup(self._write_measured)
+        self.before = self.nova.free()
+        self.addCleanup(self._leave_nothing)
+
+    def _watch(self) -> None:
+        def late(_number: int, _frame: types.FrameType | None) -> ty.NoReturn:
+            raise errors.LabError(f'the scenario took over {_TIMEOUT} s')
+
+        signal.signal(signal.SIGALRM, late)
+        signal.alarm(_TIMEOUT)
+        self.addCleanup(signal.alarm, 0)
+
+    # What remains
+
+    def _leave_nothing(self) -> None:
+        servers = self.nova.servers()
+        for server in servers:
+            self.nova.delete(server)
+        self.nova.wait_gone(*servers)
+        self.assert_all_free()
+
+    def assert_all_free(self) -> None:
+        """No domain, no mediated device, no binding, all units free."""
+        process.wait_for('units free again', self._all_free, 40, pause=1)
+        self.assertEqual('', self.agent.check('virsh list --all --name')[:-1])
+        self.assertEqual([], self.mdevs())
+        bound = 'ls /sys/bus/pci/drivers/vfio-pci | grep : | xargs'
+        self.assertEqual('', self.agent.check(bound).strip())
+
+    def _all_free(self) -> bool:
+        return self.nova.free() == self.before
+
+    # Measures
+
+    @contextlib.contextmanager
+    def timed(self, what: str) -> collections.abc.Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.measured[what] = round(time.monotonic() - start, 1)
+
+    def _write_measured(self) -> None:
+        folder: pathlib.Path = self.lab.settings.run / 'measured'
+        folder.mkdir(exist_ok=True)
+        (folder / f'{self.id()}.json').write_text(json.dumps(self.measured))
+
+    # Doing
+
+    def boot(self, **specs: str) -> str:
+        """Boot a server; return it ACTIVE, its guest having reported."""
+        server = self.ask(**specs)
+        with self.timed('boot'):
+            self.nova.wait_status(server, 'ACTIVE')
+        return server
+
+    def ask(self, **specs: str) -> str:
+        name = f'{self.id().rpartition(".")[2]}-{time.monotonic_ns()}'
+        flavor = self.nova.flavor(name, RAM, **specs)
+        image = self.nova.image('tiny')
+        assert image is not None
+        return self.nova.create(name, flavor, image)
+
+    def delete(self, *servers: str) -> None:
+        with self.timed('delete'):
+            for server in servers:
+                self.nova.delete(server)
+            self.nova.wait_gone(*servers)
+
+    # Seeing
+
+    def mdevs(self) -> list[str]:
+        text = self.agent.check('ls /sys/bus/mdev/devices 2>/dev/null; true')
+        return sorted(text.split())
+
+    def mdev_parent(self, uuid: str) -> str:
+        """Return the address of the function an mdev was created on."""
+        path = f'/sys/bus/mdev/devices/{uuid}'
+        return self.agent.check(
+            f'basename $(dirname $(readlink -f {path}))'
+        ).strip()
+
+    def domain(self, server: str) -> str:
+        """Return the XML of the running domain of a server."""
+        return self.agent.check(f'virsh dumpxml {server}')
+
+    def hostdevs(self, server: str) -> int:
+        return self.domain(server).count('<hostdev ')
+
+    def guest_sees(self, server: str, vendor: str) -> list[guests.Seen]:
+        """Return the functions of a vendor in the guest's own report."""
+        path = f'{compute.INSTANCES}/{server}/console.log'
+
+        def reported() -> bool:
+            return 'GUEST-UP' in self.agent.run(f'cat {path}').output
+
+        process.wait_for('report of the guest', reported, 120, pause=1)
+        report = guests.read_report(self.agent.check(f'cat {path}'))
+        return [seen for seen in report if seen.id.startswith(vendor)]
+
+    def held(self, server: str) -> dict[str, int]:
+        """Return resource class -> amount of ours that Placement knows."""
+        found: dict[str, int] = {}
+        for allocation in self.nova.allocations(server).values():
+            for name, amount in allocation['resources'].items():
+                if name not in ('VCPU', 'MEMORY_MB', 'DISK_GB'):
+                    found[name] = found.get(name, 0) + amount
+        return found

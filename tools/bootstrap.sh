@@ -60,6 +60,13 @@ apt() {
         -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
 }
 
+apt_install() {
+    say "Installing with apt: $*"
+    # The lists may be absent or stale; asking for new ones takes a while.
+    apt install --no-install-recommends "$@" \
+        || { apt update && apt install --no-install-recommends "$@"; }
+}
+
 install_packages() {
     local packages
     mapfile -t packages < <(missing_packages)
@@ -70,13 +77,15 @@ and has no apt-get. Install them, then run this command again."
     [ "$(id -u)" -eq 0 ] || die "Some packages are missing. Run as root:
     apt-get update && apt-get install -y ${packages[*]}
 then run this command again."
-    say "Installing with apt: ${packages[*]}"
-    # The lists may be absent or stale; asking for new ones takes a while.
-    apt install --no-install-recommends "${packages[@]}" \
-        || { apt update && apt install --no-install-recommends "${packages[@]}"; } \
-        || failed apt
+    apt_install "${packages[@]}" || failed apt
     mapfile -t packages < <(missing_packages)
     [ ${#packages[@]} -eq 0 ] || die "Still missing: ${packages[*]}"
+}
+
+# What can be done without, where we may install it.
+want_packages() {
+    [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || return 0
+    apt_install "$@" || say "Going on without $*"
 }
 
 # What .venv was made from; the path, since a moved environment is broken.

@@ -52,7 +52,7 @@ def down(about: settings.Settings, _options: argparse.Namespace) -> int:
 def test(about: settings.Settings, options: argparse.Namespace) -> int:
     """Run scenarios; what was not up before is down again afterwards."""
     box = lab.Lab(about, Clock().say)
-    started = box.topology is None
+    started = box.host is None
     if started:
         box.up('mixed')
     try:

@@ -73,7 +73,7 @@ class Lab:
         (self.settings.run / 'up.json').unlink(missing_ok=True)
 
     @property
-    def topology(self) -> topology.Topology | None:
+    def host(self) -> topology.Topology | None:
         """Of the running lab, None if it does not run."""
         known = self.settings.run / 'up.json'
         if self.machine.daemon.pid is None or not known.exists():

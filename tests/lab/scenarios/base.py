@@ -47,7 +47,7 @@ class Scenario(testtools.TestCase):
         self.lab = lab.Lab(settings.Settings(settings.default_state()))
         self.nova = self.lab.client
         self.agent = self.lab.machine.agent
-        if self.lab.topology is None:
+        if self.lab.host is None:
             self.fail('the lab does not run: tests/lab/lab up')
         self.measured: dict[str, float] = {}
         self.addCleanup(self._write_measured)

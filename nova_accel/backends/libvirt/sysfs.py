@@ -15,6 +15,7 @@ Only for a libvirt that runs on this machine. World-readable files only; a
 file that is missing or unreadable is an answer ('unknown'), not an error.
 """
 
+import collections
 import dataclasses
 import os
 import re
@@ -24,6 +25,7 @@ from nova_accel.core import device
 _RESOLUTION = re.compile(r'(\d+)x(\d+)', re.ASCII)
 _PAIR = re.compile(r'(\w+)\s*[=:]\s*([^,\n]+)')
 _SIZE = re.compile(r'(\d+)\s*([MG]?)', re.ASCII)
+_KERNEL_SUFFIX = re.compile(r'-\d+$', re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +98,14 @@ class Sysfs:
         return self._hex4(f'{where}vendor'), self._hex4(f'{where}device')
 
     def slots(self) -> dict[str, str]:
-        """Return ``0000:3b:00`` -> name of the physical slot."""
+        """Return ``0000:3b:00`` -> name of the physical slot.
+
+        Slots that share a name are left out. The kernel tells them apart by
+        a suffix (``0``, ``0-1``, ``0-2``) in the order in which it meets
+        them, which is no identity: one more card changes it.
+        """
         found = {}
-        for name in self._list('bus/pci/slots'):
+        for name in _unambiguous(self._list('bus/pci/slots')):
             address = self._read(f'bus/pci/slots/{name}/address')
             if address:
                 found[address] = name
@@ -140,3 +147,14 @@ class Sysfs:
             return os.listdir(os.path.join(self._root, path))
         except OSError:
             return []
+
+
+def _unambiguous(names: list[str]) -> list[str]:
+    """Leave out ``0`` and ``0-1``; keep ``2-1`` where there is no ``2``."""
+
+    def shared(name: str) -> str:
+        base = _KERNEL_SUFFIX.sub('', name)
+        return base if base in names else name
+
+    counted = collections.Counter(map(shared, names))
+    return [name for name in names if counted[shared(name)] == 1]

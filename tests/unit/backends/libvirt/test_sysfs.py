@@ -79,6 +79,14 @@ class SysfsTest(testtools.TestCase):
         self.assertEqual({'0000:3b:00': '4'}, found.slots())
         self.assertEqual(2, found.description(AT, 'nvidia-233').capacity)
 
+    def test_slots_that_share_a_name(self):
+        # Seen on a real kernel: firmware that calls every slot 0.
+        for number, name in enumerate(('0', '0-1', '0-2', '7', '2-1')):
+            path = f'bus/pci/slots/{name}/address'
+            self.write(path, f'0000:0{number}:00\n')
+        found = sysfs.Sysfs(self.root).slots()
+        self.assertEqual({'0000:03:00': '7', '0000:04:00': '2-1'}, found)
+
     def test_what_is_not_there_is_unknown(self):
         for root in (None, self.root, '/nonexistent'):
             found = sysfs.Sysfs(root)

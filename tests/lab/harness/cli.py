@@ -56,10 +56,19 @@ def test(about: settings.Settings, options: argparse.Namespace) -> int:
     if started:
         box.up('mixed')
     try:
+        if options.fault:
+            _restart(box, options.fault)
         return 0 if runner.run(about, options.name) else 1
     finally:
+        if options.fault and not started:
+            _restart(box, '')
         if started:
             box.down()
+
+
+def _restart(box: lab.Lab, fault: str) -> None:
+    box.compute.stop()
+    box.restart_compute(fault)
 
 
 def status(about: settings.Settings, _options: argparse.Namespace) -> int:
@@ -102,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     tests = verbs.add_parser('test', help=test.__doc__)
     tests.set_defaults(run=test)
     tests.add_argument('name', nargs='?', default='')
+    tests.add_argument('--fault', help='with one fault in the driver')
     asks = verbs.add_parser('shell', help=shell.__doc__)
     asks.set_defaults(run=shell)
     asks.add_argument('command', nargs='*')

@@ -19,6 +19,7 @@ neither is what the lab is about, and together they double its start.
 import concurrent.futures
 import hashlib
 import os
+import re
 import shutil
 import typing as ty
 
@@ -117,6 +118,14 @@ class Cloud:
 
     def url(self, service: str, host: str = '127.0.0.1') -> str:
         return f'http://{host}:{self._lab.port(service)}'
+
+    def claimed(self, server: str) -> list[str]:
+        """Return the units that nova's own record says a server holds."""
+        row = self._database.sql(
+            'select resources from nova.instance_extra '
+            f"where instance_uuid = '{server}'"
+        )
+        return sorted(re.findall(r'"identifier": "([^"]+)"', row))
 
     # Parts
 

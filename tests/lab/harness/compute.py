@@ -67,15 +67,17 @@ class Compute:
         agent.write('/etc/nova/accel.yaml', whitelist)
         agent.check(f'mkdir -p {INSTANCES} /var/lib/nova/lock')
 
-    def start(self) -> None:
-        command = (
-            f'{self._lab.tool("nova-compute")}'
-            f' --config-file /etc/nova/nova.conf'
-        )
+    def start(self, fault: str = '') -> None:
+        """Start it, with one fault of ``harness.faults`` if named."""
+        program = self._lab.tool('nova-compute')
+        if fault:
+            module = f'-m tests.lab.harness.faults {fault}'
+            program = f'{self._lab.tool("python")} {module}'
+        command = f'{program} --config-file /etc/nova/nova.conf'
         # The configuration of the last start may differ: one log for all.
         self._box.agent.check(
             f'cd /root; export PATH={self._lab.venv}/bin:$PATH HOME=/root '
-            f'PYTHONDONTWRITEBYTECODE=1\n'
+            f'PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={settings.REPOSITORY}\n'
             f'setsid nohup {command} >> {LOG} 2>&1 < /dev/null &\n'
             f'echo $! > {_PID}'
         )
@@ -129,6 +131,8 @@ class Compute:
                 'hw_machine_type': 'x86_64=q35',
                 'num_pcie_ports': 10,
                 'images_type': 'raw',
+                # the tiny guest does not listen to the power button
+                'wait_soft_reboot_seconds': 3,
             },
             'nova_sys_admin': {'helper_command': helper},
             'privsep_osbrick': {'helper_command': helper},

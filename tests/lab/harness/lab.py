@@ -111,10 +111,10 @@ class Lab:
         self.compute.configure()
         self.restart_compute()
 
-    def restart_compute(self) -> None:
+    def restart_compute(self, fault: str = '') -> None:
         """Start nova-compute and wait until it is ready for servers."""
         known = len(self.compute.log())
-        self.compute.start()
+        self.compute.start(fault)
         until = time.monotonic() + _START_TIMEOUT
         while not self._reports(self.compute.log()[known:]):
             if time.monotonic() > until or not self.compute.alive:

@@ -206,6 +206,10 @@ class Machine:
             *('-initrd', str(self.folder / 'initrd')),
             *('-append', append),
             *('-device', 'intel-iommu,intremap=on'),
+            # Slots named by the root ports, as on a real host; ACPI would
+            # call every slot 0.
+            '-global',
+            'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off',
         ]
 
     def _mounts(self) -> dict[str, '_Share']:

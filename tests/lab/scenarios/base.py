@@ -148,6 +148,19 @@ class Scenario(testtools.TestCase):
         report = guests.read_report(self.agent.check(f'cat {path}'))
         return [seen for seen in report if seen.id.startswith(vendor)]
 
+    def claimed(self, server: str) -> list[str]:
+        """Return the units of nova's own record of a server."""
+        return self.lab.cloud.claimed(server)
+
+    def address_of(self, unit: str) -> str:
+        """Return where the card of a unit sits, by its serial."""
+        host = self.lab.host
+        assert host is not None
+        serial = unit.partition('/')[0].removeprefix('sn:')
+        return next(
+            card.addresses[0] for card in host.cards if card.serial == serial
+        )
+
     def held(self, server: str) -> dict[str, int]:
         """Return resource class -> amount of ours that Placement knows."""
         found: dict[str, int] = {}

@@ -23,7 +23,8 @@ class BootTest(base.Scenario):
         self.assertEqual({'VGPU': 1}, self.held(server))
         (uuid,) = self.mdevs()
         self.assertIn(f"<address uuid='{uuid}'/>", self.domain(server))
-        self.assertIn(self.mdev_parent(uuid), ('0000:80:00.0', '0000:81:00.0'))
+        (unit,) = self.claimed(server)
+        self.assertEqual(self.address_of(unit), self.mdev_parent(uuid))
         (seen,) = self.guest_sees(server, '10de')
         self.assertEqual('10de:1eb8', seen.id)
         # T4-8Q is type 233
@@ -52,12 +53,10 @@ class BootTest(base.Scenario):
         self.assertEqual(1, self.hostdevs(server))
         (seen,) = self.guest_sees(server, '10de')
         self.assertEqual('10de:20b5', seen.id)
-        serials = {
-            'A100-SERIAL-01': '0000:a0:00.0',
-            'A100-SERIAL-02': '0000:a1:00.0',
-        }
+        (unit,) = self.claimed(server)
+        self.assertEqual(f'sn:{seen.serial}', unit)
         bound = self.agent.check('ls /sys/bus/pci/drivers/vfio-pci')
-        self.assertIn(serials[seen.serial], bound)
+        self.assertIn(self.address_of(unit), bound)
         self.delete(server)
         self.assert_all_free()
 

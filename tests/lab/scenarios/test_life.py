@@ -47,3 +47,15 @@ class LifeTest(base.Scenario):
             self.nova.act(server, 'reboot', type='SOFT')
             self.nova.wait_status(server, 'ACTIVE')
         self._check_same(server, uuids)
+
+    def test_lost_mdev_is_made_again(self) -> None:
+        """Stopped, its mediated device lost as in a reboot, started."""
+        server = self.boot(**base.VGPU)
+        (uuid,) = self.mdevs()
+        self.nova.act(server, 'os-stop')
+        self.nova.wait_status(server, 'SHUTOFF')
+        path = f'/sys/bus/mdev/devices/{uuid}/remove'
+        self.agent.check(f'[ ! -e {path} ] || echo 1 > {path}')
+        self.nova.act(server, 'os-start')
+        self.nova.wait_status(server, 'ACTIVE')
+        self._check_same(server, [uuid])

@@ -21,10 +21,12 @@ state    event                                            next
 absent   add: a claim call picked it                      picked
 absent   settle, release                                  absent
 picked   settle: it was read back from the database       absent
-picked   release: its server gave it up, or the claim     absent
-         call that picked it failed
+picked   release: its server gave it up, the claim call   absent
+         that picked it failed, or nobody waits for it
 picked   add: it would serve two servers                  error
 =======  ===============================================  =======
+
+Each pick names its server: a pick whose server is gone is nobody's.
 
 Not thread safe: callers hold nova's compute resource lock.
 """
@@ -40,27 +42,33 @@ class Ledger:
     """The picks of this process."""
 
     def __init__(self) -> None:
-        self._picks: set[inventory.Claim] = set()
+        self._picks: dict[inventory.Claim, str] = {}
 
-    def add(self, claims: _Claims) -> None:
+    def add(self, claims: _Claims, server: str = '') -> None:
         """Write down what one claim call has picked: all or nothing.
 
+        :param server: the uuid of the server they are for.
         :raises ValueError: one of them is picked already.
         """
-        twice = self._picks.intersection(claims)
+        twice = self._picks.keys() & set(claims)
         if twice or len(set(claims)) < len(claims):
             names = sorted(claim.unit for claim in twice or claims)
             raise ValueError(f'picked twice: {", ".join(names)}')
-        self._picks.update(claims)
+        self._picks.update(dict.fromkeys(claims, server))
 
     def release(self, claims: _Claims) -> None:
         """Forget units that their server gave up or never got."""
-        self._picks.difference_update(claims)
+        for claim in claims:
+            self._picks.pop(claim, None)
 
     def settle(self, persisted: _Claims) -> None:
         """Forget picks that the database has: it tells the tracker."""
-        self._picks.difference_update(persisted)
+        self.release(persisted)
 
     def held(self) -> frozenset[inventory.Claim]:
         """Return all picks that the database does not have yet."""
         return frozenset(self._picks)
+
+    def servers(self) -> dict[inventory.Claim, str]:
+        """Return each pick and the server it is for."""
+        return dict(self._picks)

@@ -11,10 +11,12 @@
 # under the License.
 """From an allocation to a device in a domain, and back."""
 
+import contextlib
 import typing as ty
 from unittest import mock
 
 from nova import exception as nova_exception
+from nova.tests import fixtures as nova_fixtures
 
 from nova_accel.core import naming
 from nova_accel import exception
@@ -340,6 +342,8 @@ class DynamicTest(cloud.CloudTestCase):
     """One model per card, chosen by who comes first."""
 
     def setUp(self) -> None:
+        # Whatever fits is sent to host1.
+        self.useFixture(nova_fixtures.HostNameWeigherFixture())
         super().setUp()
         self.start_host('host1', 't4', rules.T4_DYNAMIC, without=[CARD])
         self.small = self.flavor(resources__CUSTOM_VGPU_GRID_T4_8Q=1)
@@ -378,29 +382,51 @@ class DynamicTest(cloud.CloudTestCase):
 
     def test_two_small_and_a_large_race_and_one_type_wins(self) -> None:
         self.start_host('host2', 't4', without=[CARD])
-        flavors = [self.small, self.large, self.small]
-        # All three are scheduled before any is claimed: Placement sees
-        # both models free everywhere.
-        servers = self._race(flavors)
+        servers, refused = self._race([self.small, self.large, self.small])
         hosts = [
             self.api.get_server(s['id'])['OS-EXT-SRV-ATTR:host']
             for s in servers
         ]
-        self.assertEqual(hosts[0], hosts[2])
-        self.assertNotEqual(hosts[0], hosts[1])
-        self.assertEqual(self._reserved(0, 1), self._now(hosts[0]))
-        self.assertEqual(self._reserved(2, 0), self._now(hosts[1]))
+        self.assertEqual([('host1', 'CUSTOM_VGPU_GRID_T4_16Q')], refused)
+        self.assertEqual(['host1', 'host2', 'host1'], hosts)
+        self.assertEqual(self._reserved(0, 1), self._now('host1'))
+        self.assertEqual(self._reserved(2, 0), self._now('host2'))
+        for host in hosts:
+            self.assertEqual([0, 0], self._free(host))
+        for server in servers:
+            self._delete_server(server)
+        for host in ('host1', 'host2'):
+            self.assertEqual(self._reserved(0, 0), self._now(host))
+            self.assertEqual([2, 1], self._free(host))
 
-    def _race(self, flavors: list[str]) -> list[dict[str, ty.Any]]:
-        """Boot with inventories that know of no claim, as in a race."""
-        accels = [c.driver.accel for c in self.computes.values()]
-        with (
-            mock.patch.object(accels[0], 'announce'),
-            mock.patch.object(accels[1], 'announce'),
-        ):
+    def _race(
+        self, flavors: list[str]
+    ) -> tuple[list[dict[str, ty.Any]], list[tuple[str, str]]]:
+        """Boot as if all were scheduled before any is claimed.
+
+        Placement sees both models free everywhere.
+
+        :returns: the servers, and host and class of each claim refused.
+        """
+        refused: list[tuple[str, str]] = []
+        with contextlib.ExitStack() as patches:
+            for host, compute in self.computes.items():
+                accel = compute.driver.accel
+                for name, instead in (
+                    ('announce', mock.Mock()),
+                    ('_choose', _noting(accel._choose, host, refused)),
+                ):
+                    patches.enter_context(
+                        mock.patch.object(accel, name, instead)
+                    )
             servers = [self.boot(flavor) for flavor in flavors]
         self.run_periodic()
-        return servers
+        return servers, refused
+
+    def _free(self, host: str) -> list[int]:
+        """How many of each model the host says are free."""
+        accel = self.computes[host].driver.accel
+        return [model.free for model in accel.capabilities().models]
 
     def _reserved(self, small: int, large: int) -> dict[str, tuple[int, int]]:
         return {
@@ -411,6 +437,19 @@ class DynamicTest(cloud.CloudTestCase):
     def _now(self, host: str = 'host1') -> dict[str, tuple[int, int]]:
         (classes,) = self.inventories(host).values()
         return classes
+
+
+def _noting(
+    choose: ty.Any, host: str, refused: list[tuple[str, str]]
+) -> ty.Any:
+    def noting(provider: str, resource_class: str, *rest: ty.Any) -> ty.Any:
+        try:
+            return choose(provider, resource_class, *rest)
+        except exception.NotEnoughUnits:
+            refused.append((host, resource_class))
+            raise
+
+    return noting
 
 
 def accel_refusal() -> Exception:

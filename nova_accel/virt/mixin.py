@@ -198,4 +198,5 @@ def _rules() -> whitelist.Whitelist:
         return sources.load(accel_conf.paths(CONF))
     except exception.InvalidWhitelist as e:
         LOG.critical('nova-compute does not start: %s', e)
-        raise
+        # Of any other exception nova would log a traceback.
+        raise SystemExit(1) from None

@@ -269,11 +269,26 @@ class StockTest(cloud.CloudTestCase):
         )
 
     def test_a_wrong_file_stops_the_start(self) -> None:
-        self.assertRaisesRegex(
-            exception.InvalidWhitelist,
-            "accel.yaml:3: .*did you mean 'kind'",
-            self.start_host,
-            'host1',
-            't4',
+        self._assert_refused(
             'version: 1\ndevices:\n  t4: {kint: vgpu}\n',
+            "accel.yaml:3: devices.t4.kint: unknown key; did you mean 'kind'?",
         )
+
+    def test_a_file_that_is_no_yaml_stops_the_start(self) -> None:
+        for text, said in (
+            ('', 'accel.yaml: the file is empty'),
+            ('version: 1\n\tdevices: {}\n', 'accel.yaml:2: YAML syntax error'),
+            ('a: &a [1]\nb: [*a, *a]\n', 'accel.yaml:2: the alias *a is not'),
+            ('#' * 10 * 2**20, 'accel.yaml: is larger than 1024 KiB'),
+        ):
+            self._assert_refused(text, said)
+
+    def _assert_refused(self, rules: str, said: str) -> None:
+        stopped = self.assertRaises(
+            SystemExit, self.start_host, 'host1', 't4', rules
+        )
+        self.assertEqual(1, stopped.code)
+        log = self.stdlog.logger.output
+        self.assertIn('nova-compute does not start: ', log)
+        self.assertIn(said, log)
+        self.assertNotIn('Traceback', log)

@@ -281,6 +281,8 @@ COMMANDS = {'demo': demo, 'test': test}
 
 
 def main(arguments: list[str]) -> int:
+    # The tiers run in sessions of their own: end them with us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return COMMANDS[arguments[0]](arguments[1:])
     except Problem as problem:

@@ -20,6 +20,7 @@ libvirt skips, says what libvirt does not tell and sysfs would: attributes
 import collections.abc
 import os
 import tempfile
+import urllib.parse
 
 import libvirt
 from lxml import etree
@@ -33,7 +34,7 @@ _DEVICES = 'bus/pci/devices'
 
 def read(path: str) -> dict[str, str]:
     """Return name -> XML of each device, as the real libvirt formats it."""
-    connection = libvirt.open(f'test://{path}')
+    connection = libvirt.open(f'test://{urllib.parse.quote(path)}')
     try:
         handles = connection.listAllDevices(0)
         return {handle.name(): handle.XMLDesc(0) for handle in handles}

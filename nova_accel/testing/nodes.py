@@ -24,6 +24,7 @@
 """
 
 import importlib.resources
+import urllib.parse
 
 NAMES = (
     't4',
@@ -50,4 +51,4 @@ def path(name: str) -> str:
 
 def uri(name: str) -> str:
     """Return the libvirt URI of a node file."""
-    return f'test://{path(name)}'
+    return f'test://{urllib.parse.quote(path(name))}'

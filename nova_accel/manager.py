@@ -31,6 +31,7 @@ from nova_accel.backends import base
 from nova_accel.core import device
 from nova_accel.core import inventory
 from nova_accel.core import ledger
+from nova_accel.core import memo
 from nova_accel.core import naming
 from nova_accel.core import packing
 from nova_accel.core import request
@@ -53,6 +54,7 @@ class Manager:
 
     def __init__(self, backend: base.Backend) -> None:
         self._backend = backend
+        self._elsewhere: inventory.Elsewhere = inventory.nowhere
         self._snapshot = snapshot.NOTHING
         self._taking = threading.Lock()
         # The offer before the last change of the hardware: what a pool has
@@ -63,13 +65,9 @@ class Manager:
         # What servers hold, and the part of it Placement has been told of.
         self._held: frozenset[inventory.Claim] = frozenset()
         self._announced: frozenset[inventory.Claim] = frozenset()
-        self._described: (
-            tuple[
-                tuple[snapshot.Index, frozenset[inventory.Claim]],
-                vgpu_capabilities.VGPUCapabilities,
-            ]
-            | None
-        ) = None
+        self._known_ids = memo.Memo(_known_ids)
+        self._loose = memo.Memo(_loose)
+        self._described = memo.Memo(_described)
         self._settled = False
         self._holding: frozenset[str] = frozenset()
         self._said: frozenset[object] = frozenset()
@@ -84,17 +82,22 @@ class Manager:
         node: inventory.Node,
         rules: whitelist.Whitelist,
         held: frozenset[inventory.Claim] = frozenset(),
+        elsewhere: inventory.Elsewhere = inventory.nowhere,
     ) -> None:
         """Look at the hardware for the first time.
 
         :param held: what the database says servers of this host hold; they
             may have to be started before the tracker knows.
+        :param elsewhere: tells the devices that somebody else gives away.
         """
+        self._elsewhere = elsewhere
         self._hold(held)
         self._look(node, rules, full=True)
 
     def _hold(self, held: frozenset[inventory.Claim]) -> None:
-        self._held = self._announced = held
+        if held != self._held:
+            self._held = held
+        self._announced = self._held
         self._holding = frozenset(claim.provider for claim in held)
 
     @property
@@ -140,7 +143,7 @@ class Manager:
         :param view: None for the one there is.
         """
         with self._taking:
-            old, ids = self._snapshot, self._known_ids()
+            old, ids = self._snapshot, self._known_ids(self._known, self._held)
             view = old.view if view is None else view
             same = old.serves(node, rules, ids)
             if same and old.view is view:
@@ -148,19 +151,14 @@ class Manager:
             if same and old.view.devices == view.devices:
                 self._snapshot = dataclasses.replace(old, view=view)
                 return
-            offer = inventory.offer(node, rules, view.devices, ids)
+            offer = inventory.offer(
+                node, rules, view.devices, ids, self._elsewhere
+            )
             self._former = old.offer
             self._snapshot = snapshot.Snapshot(
                 node, rules, view, ids, snapshot.Index(node, offer)
             )
         self._say(offer)
-
-    def _known_ids(self) -> frozenset[str]:
-        """Stable ids already in use; they are never changed again."""
-        return frozenset(
-            [known.stable_id for known in self._known.values()]
-            + [naming.UnitId.parse(c.unit).device for c in self._held]
-        )
 
     def _say(self, offer: inventory.Offer) -> None:
         """Log why a device is withheld, once per reason."""
@@ -276,6 +274,11 @@ class Manager:
 
     # Placement
 
+    @property
+    def basis(self) -> tuple[object, object]:
+        """What ``providers`` goes by, apart from its arguments."""
+        return self._snapshot, self._announced
+
     def providers(
         self, node: inventory.Node, known: Known
     ) -> tuple[inventory.Provider, ...]:
@@ -301,11 +304,7 @@ class Manager:
         serialize it costs more than the rest of a quiet update.
         """
         now = self.now
-        state = (now.index, self._held | now.strangers)
-        if self._described is None or self._described[0] != state:
-            found = vgpu_capabilities.from_offer(now.node, now.offer, state[1])
-            self._described = (state, found)
-        return self._described[1]
+        return self._described(now.index, self._held, now.strangers)
 
     # Devices
 
@@ -362,11 +361,7 @@ class Manager:
         """Destroy mediated devices of ours that no server holds."""
         if not self._settled:
             return
-        now = self.now
-        for mdev in now.view.mdevs:
-            claim = now.index.by_mdev.get(mdev.uuid)
-            if claim is None or claim in self._held:
-                continue
+        for mdev, claim in self._loose(self.now, self._held):
             with self._locks[claim.provider]:
                 # A claim made meanwhile prepares under the same lock.
                 if claim in self._held:
@@ -407,3 +402,35 @@ class Manager:
             mdev_type=unit.part if vgpu else None,
             managed=pool.rule.managed if pool else True,
         )
+
+
+def _known_ids(
+    known: Known, held: frozenset[inventory.Claim]
+) -> frozenset[str]:
+    """Stable ids already in use; they are never changed again."""
+    return frozenset(
+        [one.stable_id for one in known.values()]
+        + [naming.UnitId.parse(claim.unit).device for claim in held]
+    )
+
+
+def _loose(
+    now: snapshot.Snapshot, held: frozenset[inventory.Claim]
+) -> list[tuple[device.Mdev, inventory.Claim]]:
+    """Mediated devices of ours whose unit nobody holds."""
+    ours = now.index.by_mdev
+    return [
+        (mdev, ours[mdev.uuid])
+        for mdev in now.view.mdevs
+        if mdev.uuid in ours and ours[mdev.uuid] not in held
+    ]
+
+
+def _described(
+    index: snapshot.Index,
+    held: frozenset[inventory.Claim],
+    strangers: frozenset[inventory.Claim],
+) -> vgpu_capabilities.VGPUCapabilities:
+    return vgpu_capabilities.from_offer(
+        index.node, index.offer, held | strangers
+    )

@@ -60,6 +60,7 @@ def budget(others: collections.abc.Mapping[str, object]) -> int:
     return LIMIT - max(_RESERVE, len(jsonutils.dumps(others)) + _GROWTH) - 1
 
 
+@functools.lru_cache(maxsize=4)
 def weight(text: str) -> int:
     """Return how many bytes a value takes up once nova has escaped it."""
     # Not ASCII is escaped too, so that characters are bytes.

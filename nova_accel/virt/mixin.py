@@ -49,6 +49,7 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
     def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
         super().__init__(*args, **kwargs)
         self._units = tree.UnitsCache()
+        self._settled: tree.Settled | None = None
         self.accel = manager.Manager(self.accel_backend())
 
     def accel_backend(self) -> base.Backend:
@@ -57,13 +58,18 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
     def accel_node(self) -> inventory.Node:
         raise NotImplementedError
 
+    def accel_elsewhere(self) -> inventory.Elsewhere:
+        """What tells the devices that options of nova's give to servers."""
+        return inventory.nowhere
+
     def init_host(self, host: str) -> None:
         # A wrong file stops the service before anything else is touched.
         rules = _rules()
         super().init_host(host)
         node = self.accel_node()
         context = nova_context.get_admin_context()
-        self.accel.start(node, rules, tracker.held_on(context, host, node))
+        held = tracker.held_on(context, host, node)
+        self.accel.start(node, rules, held, self.accel_elsewhere())
         tracker.adopt(self.virtapi._compute.rt, self.accel)
 
     def node_is_available(self, nodename: str) -> bool:
@@ -93,6 +99,21 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
             provider_tree, nodename, allocations=allocations
         )
         node = tree.node(provider_tree, nodename)
+        settled, basis = self._settled, self.accel.basis
+        if settled is None or not settled.restore(provider_tree, node, basis):
+            self._settled = self._update(provider_tree, node, basis)
+
+    def _update(
+        self,
+        provider_tree: ty.Any,
+        node: inventory.Node,
+        basis: tuple[object, ...],
+    ) -> tree.Settled | None:
+        """Bring the tree to the desired state.
+
+        :returns: None: the next update has to do it all again.
+        """
+        before = tree.records(provider_tree, node)
         known = tree.read(provider_tree, node)
         providers = self.accel.providers(node, known)
         gone = [p for p in providers if p.retired and self._unused(p)]
@@ -104,6 +125,12 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         )
         for provider in gone:
             provider_tree.remove(provider.uuid)
+        if any(provider.retired for provider in providers):
+            # Placement is to be asked about it again.
+            return None
+        if tree.records(provider_tree, node) != before:
+            return None
+        return tree.Settled.of(provider_tree, node, basis)
 
     def _unused(self, provider: inventory.Provider) -> bool:
         """Ask Placement: deleting a provider in use fails every update."""

@@ -12,6 +12,9 @@
 """Between nova's ProviderTree and our values. No decisions are made here."""
 
 import collections.abc
+import copy
+import dataclasses
+import operator
 import typing as ty
 
 from nova.compute import provider_tree as nova_tree
@@ -66,7 +69,74 @@ def resource(rp_uuid: str, rc: str, unit: str) -> objects.Resource:
 
 def node(tree: nova_tree.ProviderTree, nodename: str) -> inventory.Node:
     """The compute node's root provider."""
-    return inventory.Node(nodename, tree.data(nodename).uuid)
+    return inventory.Node(nodename, _root(tree, nodename).uuid)
+
+
+def _root(tree: nova_tree.ProviderTree, nodename: str) -> ty.Any:
+    # What nova offers to all copies a provider to tell its uuid.
+    return tree._find_with_lock(nodename)
+
+
+_Records = dict[str, tuple[object, object]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settled:
+    """A tree that an update left as it found it.
+
+    The next one will do the same if it finds the same and goes by the same.
+    Only the names of units must be given anew: Placement does not keep them.
+
+    :ivar basis: what the update went by.
+    :ivar records: inventory and traits by provider.
+    """
+
+    basis: tuple[object, ...]
+    records: _Records
+    units: collections.abc.Mapping[str, dict[str, Units]]
+
+    @classmethod
+    def of(
+        cls,
+        tree: nova_tree.ProviderTree,
+        node: inventory.Node,
+        basis: tuple[object, ...],
+    ) -> 'Settled':
+        """Describe a tree after an update."""
+        children = _root(tree, node.name).children
+        units = {
+            rp: dict(child.resources)
+            for rp, child in children.items()
+            if child.resources
+        }
+        return cls(basis, copy.deepcopy(records(tree, node)), units)
+
+    def restore(
+        self,
+        tree: nova_tree.ProviderTree,
+        node: inventory.Node,
+        basis: tuple[object, ...],
+    ) -> bool:
+        """Bring a tree to the desired state, if it is this one.
+
+        :returns: False: it is another one, and was not touched.
+        """
+        if any(map(operator.is_not, self.basis, basis)):
+            return False
+        if records(tree, node) != self.records:
+            return False
+        children = _root(tree, node.name).children
+        for rp, units in self.units.items():
+            children[rp].resources = dict(units)
+        return True
+
+
+def records(tree: nova_tree.ProviderTree, node: inventory.Node) -> _Records:
+    """Return inventory and traits of each child of a node, not copied."""
+    children = _root(tree, node.name).children
+    return {
+        rp: (child.inventory, child.traits) for rp, child in children.items()
+    }
 
 
 def read(

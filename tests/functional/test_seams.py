@@ -147,6 +147,7 @@ SIGNATURES = [
     ),
     (libvirt_host.Host, 'get_hostname', 'self', False, 'virt/drivers.py'),
     (libvirt_host.Host, 'get_node_uuid', 'self', False, 'virt/drivers.py'),
+    (TREE, '_find_with_lock', 'self name_or_uuid', False, 'virt/tree.py'),
     (TREE, 'exists', 'self name_or_uuid', False, 'virt/tree.py'),
     (TREE, 'data', 'self name_or_uuid', False, 'virt/tree.py'),
     (TREE, 'new_child', 'self name parent uuid', False, 'virt/tree.py'),
@@ -233,6 +234,25 @@ class SignatureTest(test.NoDBTestCase):
         source = inspect.getsource(RT.__init__)
         for name in ('assigned_resources', 'compute_nodes', 'stats'):
             self.assertIn(f'self.{name} = ', source)
+
+    def test_a_tree_is_what_we_look_into(self) -> None:
+        tree = provider_tree.ProviderTree()
+        root = tree.new_root('node', 'root-uuid')
+        child = tree.new_child('child', root, 'child-uuid')
+        tree.update_inventory(child, {'VGPU': {'total': 1}})
+        tree.update_traits(child, ['CUSTOM_A'])
+        tree.update_resources(child, {'VGPU': {1, 2}})
+        found = tree._find_with_lock('node')
+        self.assertEqual(
+            ('root-uuid', ['child-uuid']), (found.uuid, list(found.children))
+        )
+        inside = found.children[child]
+        self.assertEqual(
+            ({'VGPU': {'total': 1}}, {'CUSTOM_A'}, {'VGPU': {1, 2}}),
+            (inside.inventory, inside.traits, inside.resources),
+            'nova changed what a ProviderTree consists of: adapt '
+            'nova_accel/virt/tree.py, Settled',
+        )
 
     def test_a_resource_is_what_we_build(self) -> None:
         self.assertLessEqual(

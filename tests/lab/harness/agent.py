@@ -11,6 +11,7 @@
 # under the License.
 """Run commands inside the machine."""
 
+import collections.abc
 import dataclasses
 import json
 import os
@@ -82,7 +83,9 @@ class Agent:
             _pump(conn)
 
     def _ask(
-        self, request: dict[str, object], timeout: float | None
+        self,
+        request: collections.abc.Mapping[str, object],
+        timeout: float | None,
     ) -> socket.socket:
         conn = socket.create_connection(('127.0.0.1', self._port), 5)
         conn.settimeout(timeout)

@@ -53,9 +53,9 @@ def test(about: settings.Settings, options: argparse.Namespace) -> int:
     """Run scenarios; what was not up before is down again afterwards."""
     box = lab.Lab(about, Clock().say)
     started = box.host is None
-    if started:
-        box.up('mixed')
     try:
+        if started:
+            box.up('mixed')
         if options.fault:
             _restart(box, options.fault)
         return 0 if runner.run(about, options.name) else 1

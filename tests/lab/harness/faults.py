@@ -29,7 +29,7 @@ _Backend = backend.LibvirtBackend
 def no_release() -> None:
     """Devices are never given back."""
 
-    def release(_self: _Backend, _assignment: base.Assignment) -> None:
+    def release(self: _Backend, assignment: base.Assignment) -> None:
         pass
 
     _Backend.release = release  # type: ignore[method-assign]

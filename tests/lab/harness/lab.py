@@ -49,7 +49,13 @@ class Lab:
         self._say = say
 
     def up(self, name: str) -> None:
-        """Start everything: machine and control plane side by side."""
+        """Start everything: machine and control plane side by side.
+
+        :raises LabError: it runs already, or some part did not start; then
+            what did start runs on, for a look at it, until ``down``.
+        """
+        if self.machine.daemon.pid is not None:
+            raise errors.LabError('the lab runs already; end it: lab down')
         host = topology.load(name)
         linux = kernel.ensure(self.settings)
         self._say(f'kernel {linux.version} and labgpu are there')

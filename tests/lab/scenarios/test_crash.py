@@ -53,6 +53,18 @@ class CrashTest(base.Scenario):
     def _no_domain(self) -> bool:
         return not self.agent.check('virsh list --name').strip()
 
+    def test_wrong_file_stops_the_start(self) -> None:
+        self.lab.compute.stop()
+        self.lab.compute.configure('version: 1\ndevices:\n  a: {knd: vgpu}\n')
+        known = len(self.lab.compute.log())
+        self.lab.compute.start()
+        process.wait_for(
+            'end of nova-compute', lambda: not self.lab.compute.alive, 200
+        )
+        self.assertIn('accel.yaml:3', self.lab.compute.log()[known:])
+        self.lab.compute.configure()
+        self.lab.restart_compute()
+
     def test_libvirtd_restarts(self) -> None:
         first = self.boot(**base.VGPU)
         (uuid,) = self.mdevs()

@@ -18,6 +18,7 @@ import io
 import os
 import pathlib
 import re
+import urllib.parse
 
 import ddt
 import testtools
@@ -85,18 +86,19 @@ class DesktopsTest(testtools.TestCase):
     @ddt.data('small', 'large', 'dynamic')
     def test_output(self, set_up: str) -> None:
         folder = ADMIN / 'examples'
+        where = urllib.parse.quote(str(folder))
         printed = io.StringIO()
         with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
             code = main.run(
                 [
                     'check',
                     '--node=compute1',
-                    f'--connect=test://{folder}/desktops-host.xml',
+                    f'--connect=test://{where}/desktops-host.xml',
                     f'--config=desktops-{set_up}.yaml',
                 ]
             )
         self.assertEqual(0, code)
-        shown = printed.getvalue().replace(str(folder), '/tmp')
+        shown = printed.getvalue().replace(where, '/tmp')
         path = folder / f'desktops-{set_up}.out'
         if 'NOVA_ACCEL_WRITE_DOCS' in os.environ:
             path.write_text(shown)

@@ -53,12 +53,9 @@ class LibvirtAccelDriver(
             self._host.get_hostname(), self._host.get_node_uuid()
         )
 
-    def init_host(self, host: str) -> None:
-        super().init_host(host)
-        stock.check(
-            self.accel.now.offer,
-            mixin.CONF.pci.device_spec,
-            self._get_vgpu_type_per_pgpu,
+    def accel_elsewhere(self) -> inventory.Elsewhere:
+        return stock.elsewhere(
+            mixin.CONF.pci.device_spec, self._get_vgpu_type_per_pgpu
         )
 
     def update_provider_tree(self, *args: ty.Any, **kwargs: ty.Any) -> None:

@@ -18,35 +18,21 @@ from nova.pci import whitelist as pci_whitelist
 
 from nova_accel.core import device
 from nova_accel.core import inventory
-from nova_accel import exception
 
 TypeOf = collections.abc.Callable[[str], str | None]
 
 
-def check(
-    offer: inventory.Offer,
-    device_spec: collections.abc.Sequence[str],
-    type_of: TypeOf,
-) -> None:
-    """Refuse a device that our file and an option of nova's both claim.
+def elsewhere(
+    device_spec: collections.abc.Sequence[str], type_of: TypeOf
+) -> inventory.Elsewhere:
+    """Return what tells which option of nova's claims a device.
 
     :param device_spec: ``[pci]device_spec``.
     :param type_of: libvirt's name of a device -> the vGPU type that
         ``[devices]enabled_mdev_types`` gives it, if any.
-    :raises ClaimedTwice: the service must not start; names both.
     """
     pci = pci_whitelist.Whitelist(device_spec)
-    for pool in offer.pools:
-        for dev in pool.devices:
-            claimed = _spec(pci, dev) or _mdev(dev, type_of)
-            if claimed:
-                raise exception.ClaimedTwice(
-                    device=dev.address,
-                    label=dev.label,
-                    rule=pool.rule.name,
-                    place=pool.rule.place,
-                    option=claimed,
-                )
+    return lambda dev: _spec(pci, dev) or _mdev(dev, type_of)
 
 
 def _spec(pci: ty.Any, dev: device.Device) -> str | None:

@@ -18,7 +18,6 @@ from unittest import mock
 import os_traits
 
 from nova_accel.core import naming
-from nova_accel import exception
 from nova_accel.testing import cloud
 
 from tests.functional import rules
@@ -242,31 +241,45 @@ class StockTest(cloud.CloudTestCase):
         self.start_host('host1', 't4', 'version: 1\ndevices: {}\n')
         self.assertEqual({}, self.inventories('host1'))
 
-    def test_a_device_with_two_masters_stops_the_start(self) -> None:
-        self.flags(
-            group='pci',
-            device_spec=['{"vendor_id": "10de", "product_id": "1eb8"}'],
-        )
-        self.assertRaisesRegex(
-            exception.ClaimedTwice,
-            r'0000:18:00.0 .* rule t4-8q \(.*accel.yaml:4\) and by '
-            r'\[pci\]device_spec',
-            self.start_host,
-            'host1',
-            't4',
-            rules.T4_8Q,
-        )
+    def test_a_device_of_nova_s_is_left_to_nova(self) -> None:
+        self.flags(group='pci', device_spec=['{"address": "*:18:*.*"}'])
+        self.start_host('host1', 't4', rules.T4_8Q)
+        self.assertEqual(['sn:1324419052502'], [*self.inventories('host1')])
+        self._assert_withheld("'t4-8q'", '[pci]device_spec = ')
 
-    def test_a_card_with_two_mdev_masters_stops_the_start(self) -> None:
+    def test_a_card_of_nova_s_is_left_to_nova(self) -> None:
         self.flags(group='devices', enabled_mdev_types=['nvidia-233'])
-        self.assertRaisesRegex(
-            exception.ClaimedTwice,
-            r'enabled_mdev_types, by \[mdev_nvidia-233\]',
-            self.start_host,
-            'host1',
-            't4',
-            rules.T4_8Q,
-        )
+        self.start_host('host1', 't4', rules.T4_8Q)
+        self.assertEqual({}, self.inventories('host1'))
+        self._assert_withheld("'t4-8q'", 'by [mdev_nvidia-233]')
+
+    def test_a_card_that_two_rules_match_is_withheld(self) -> None:
+        twice = rules.T4_8Q.partition('devices:')[2].replace('t4-8q', 'twin')
+        self.start_host('host1', 't4', f'{rules.T4_8Q}{twice}')
+        self.assertEqual({}, self.inventories('host1'))
+        self._assert_withheld("'t4-8q'", "'twin'")
+
+    def test_a_card_that_comes_later_stops_nothing(self) -> None:
+        conn = self.connect('host1', 't4')
+        card = conn.machine.describe(CARD)
+        conn.machine.unplug(CARD)
+        self.write_rules(rules.T4_8Q)
+        self.flags(group='pci', device_spec=['{"address": "*:18:*.*"}'])
+        self.start_compute('host1', connection=conn)
+        self.assertNotIn('is not offered', self.stdlog.logger.output)
+        conn.machine.plug(card)
+        self.run_periodic()
+        self.assertEqual(['sn:1324419052502'], [*self.inventories('host1')])
+        self._assert_withheld("'t4-8q'", '[pci]device_spec = ')
+
+    def _assert_withheld(self, *owners: str) -> None:
+        (line,) = [
+            line
+            for line in self.stdlog.logger.output.splitlines()
+            if 'Device 0000:18:00.0 (' in line
+        ]
+        for text in ('WARNING', 'is not offered', *owners):
+            self.assertIn(text, line)
 
     def test_a_wrong_file_stops_the_start(self) -> None:
         self._assert_refused(

@@ -31,11 +31,21 @@ from nova_accel.core import whitelist
 from nova_accel import exception
 
 
+Elsewhere = collections.abc.Callable[[device.Device], str | None]
+"""Says what else, outside of the whitelist, gives a device to servers."""
+
+
+def nowhere(_dev: device.Device) -> str | None:
+    """Nothing but the whitelist gives devices to servers."""
+    return None
+
+
 def offer(
     node: values.Node,
     rules: whitelist.Whitelist,
     devices: collections.abc.Iterable[device.Device],
     known_ids: collections.abc.Set[str] = frozenset(),
+    elsewhere: Elsewhere = nowhere,
 ) -> values.Offer:
     """Work out what the whitelist offers of the devices that are there.
 
@@ -52,7 +62,7 @@ def offer(
     outcomes = [
         outcome
         for card in cards
-        for outcome in _outcomes(card, matches, identities)
+        for outcome in _outcomes(card, matches, identities, elsewhere)
     ]
     pools = [entry for entry in outcomes if isinstance(entry, values.Pool)]
     pools += _pools_of(o for o in outcomes if isinstance(o, _Whole))
@@ -88,6 +98,7 @@ def _outcomes(
     card: topology.Card,
     matches: conflict.Matches,
     identities: identity.Identities,
+    elsewhere: Elsewhere,
 ) -> collections.abc.Iterator[values.Pool | _Whole | values.Withheld]:
     named = [dev for dev in card.members if dev.name in matches]
     mine = {}
@@ -99,7 +110,9 @@ def _outcomes(
     if not mine:
         return
     try:
-        yield _use(card, mine, identities)
+        used = _use(card, mine, identities)
+        _check_owner(used, elsewhere)
+        yield used
     except exception.NotOffered as error:
         rules = conflict.rules_of(card, mine)
         for dev in named:
@@ -111,6 +124,21 @@ _HOST_DEVICE = (
     'it is a bridge or a system device of the host itself, which the host '
     'cannot run without'
 )
+
+
+def _check_owner(used: values.Pool | _Whole, elsewhere: Elsewhere) -> None:
+    devices = (
+        used.devices
+        if isinstance(used, values.Pool)
+        else (used.unit.function,)
+    )
+    for dev in devices:
+        owner = elsewhere(dev)
+        if owner is not None:
+            raise exception.NotOffered(
+                reason=f'rule {conflict.name([used.rule])} and {owner} both '
+                f'claim {dev.address}; take it out of one of them'
+            )
 
 
 def _use(

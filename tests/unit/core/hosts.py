@@ -97,9 +97,15 @@ def sriov(bus, count, models=(), function=None, **kwargs):
     )
 
 
-def offer(rules, devices, known_ids=frozenset(), node=NODE):
+def offer(
+    rules,
+    devices,
+    known_ids=frozenset(),
+    node=NODE,
+    elsewhere=inventory.nowhere,
+):
     return inventory.offer(
-        node, whitelist.Whitelist(tuple(rules)), devices, known_ids
+        node, whitelist.Whitelist(tuple(rules)), devices, known_ids, elsewhere
     )
 
 

@@ -255,6 +255,34 @@ class WithheldTest(testtools.TestCase):
         self.assertEqual((), offer.pools)
         self.assertEqual(2, len(offer.withheld))
 
+    def test_what_somebody_else_gives_away(self):
+        vgpus = hosts.rule('vgpus', 1, models=('nvidia-233',))
+        whole = hosts.rule('whole', 2, 3, kind='pci')
+        functions = hosts.rule('vfs', 4, kind='pci', dev_types=VF)
+        devices = [
+            hosts.t4(1),
+            hosts.pci(2),
+            hosts.pci(3),
+            *hosts.sriov(4, 2),
+        ]
+        taken = {devices[i].name for i in (0, 1, 3)}
+        offer = hosts.offer(
+            [vgpus, whole, functions],
+            devices,
+            elsewhere=lambda dev: 'option X' if dev.name in taken else None,
+        )
+        # Of a pool only the device itself, of a card all that it has.
+        ((left,),) = [pool.devices for pool in offer.pools]
+        self.assertEqual(devices[2], left)
+        self.assertEqual(
+            ['0000:01:00.0', '0000:02:00.0', '0000:04:04.0', '0000:04:04.1'],
+            [str(withheld.device.address) for withheld in offer.withheld],
+        )
+        for withheld in offer.withheld:
+            (rule,) = withheld.rules
+            self.assertIn(f"rule '{rule.name}'", withheld.reason)
+            self.assertIn('option X both claim 0000:', withheld.reason)
+
 
 class ListsTest(testtools.TestCase):
     def test_unlisted_and_idle(self):

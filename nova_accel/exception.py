@@ -149,3 +149,12 @@ class ImageModelInGroup(ModelRefused):
         '%(image)s requires it, and without that Placement looks for it '
         'outside of the group'
     )
+
+
+class ClaimedTwice(AccelError):
+    """Our whitelist and an option of nova's both claim a device."""
+
+    msg_fmt = (
+        'Device %(device)s (%(label)s) is claimed twice: by rule %(rules)s '
+        'and by %(option)s; take it out of one of them'
+    )

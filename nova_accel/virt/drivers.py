@@ -58,6 +58,10 @@ class LibvirtAccelDriver(
             mixin.CONF.pci.device_spec, self._get_vgpu_type_per_pgpu
         )
 
+    def init_host(self, host: str) -> None:
+        super().init_host(host)
+        stock.check(self.accel.now.offer, self.accel_elsewhere())
+
     def update_provider_tree(self, *args: ty.Any, **kwargs: ty.Any) -> None:
         # Runs under the lock that all claims of the node share.
         with self._host.recalling():

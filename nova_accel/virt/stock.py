@@ -18,6 +18,7 @@ from nova.pci import whitelist as pci_whitelist
 
 from nova_accel.core import device
 from nova_accel.core import inventory
+from nova_accel import exception
 
 TypeOf = collections.abc.Callable[[str], str | None]
 
@@ -33,6 +34,27 @@ def elsewhere(
     """
     pci = pci_whitelist.Whitelist(device_spec)
     return lambda dev: _spec(pci, dev) or _mdev(dev, type_of)
+
+
+def check(offer: inventory.Offer, elsewhere: inventory.Elsewhere) -> None:
+    """Refuse a device that our file and an option of nova's both claim.
+
+    For the start only: it is a mistake of the configuration then. A card
+    that comes while the service runs is withheld, and stops nothing.
+
+    :raises ClaimedTwice: names both.
+    """
+    for entry in offer.withheld:
+        option = elsewhere(entry.device)
+        if option is not None:
+            raise exception.ClaimedTwice(
+                device=entry.device.address,
+                label=entry.device.label,
+                rules=', '.join(
+                    f'{rule.name} ({rule.place})' for rule in entry.rules
+                ),
+                option=option,
+            )
 
 
 def _spec(pci: ty.Any, dev: device.Device) -> str | None:

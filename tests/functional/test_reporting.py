@@ -15,9 +15,11 @@ import collections
 import typing as ty
 from unittest import mock
 
+import ddt
 import os_traits
 
 from nova_accel.core import naming
+from nova_accel import exception
 from nova_accel.testing import cloud
 
 from tests.functional import rules
@@ -100,27 +102,48 @@ class ProviderTest(cloud.CloudTestCase):
         }
 
 
+# What a host offers, and a flavor that takes some of it.
+_SHAPES = {
+    'card': ('t4', rules.T4_8Q, {'VGPU': 1}),
+    'card with levels': ('t4', rules.T4_LEVELS, {'CUSTOM_T4_4Q': 2}),
+    'vgpus on functions': ('a40', rules.A40_8Q, {'CUSTOM_A40_8Q': 2}),
+    'functions with levels': (
+        'infiniband',
+        rules.HCA_LEVELS,
+        {'CUSTOM_HCA_VF': 4},
+    ),
+    'pools': ('a100', rules.A100, {'CUSTOM_A100': 2}),
+    'two kinds': ('mixed', rules.MIXED, {'VGPU': 1, 'CUSTOM_NVME': 1}),
+}
+
+
+@ddt.ddt
 class QuietTest(cloud.CloudTestCase):
     """Inventory and traits do not change because of a claim."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.start_host('host1', 't4', rules.T4_8Q)
-        self.machine = self.connection_of('host1').machine
-        self.flavor1 = self.flavor(resources__VGPU=1)
+    @ddt.data(*_SHAPES)
+    def test_a_claim_and_a_delete_send_no_put(self, shape: str) -> None:
+        node, text, amounts = _SHAPES[shape]
+        self.start_host('host1', node, text)
+        flavor = self.flavor(
+            **{f'resources__{rc}': amount for rc, amount in amounts.items()}
+        )
         self.run_periodic()
-
-    def test_a_claim_and_a_delete_send_no_put(self) -> None:
         with self._writes() as writes:
-            server = self.boot(self.flavor1)
+            server = self.boot(flavor)
+            self.assertEqual(
+                sum(amounts.values()), len(self.hostdevs('host1', server))
+            )
             self.run_periodic()
             self._delete_server(server)
             self.run_periodic()
         self.assertEqual([], writes)
 
     def test_the_check_above_can_fail(self) -> None:
+        self.start_host('host1', 't4', rules.T4_8Q)
+        self.run_periodic()
         with self._writes() as writes:
-            self.machine.unplug(CARD)
+            self.connection_of('host1').machine.unplug(CARD)
             self.run_periodic()
         self.assertNotEqual([], writes)
 
@@ -130,7 +153,7 @@ class QuietTest(cloud.CloudTestCase):
 
 
 class _recorded:
-    """Inventory and trait writes that a report client sends."""
+    """What a report client puts into Placement."""
 
     def __init__(self, client: ty.Any) -> None:
         self._client = client
@@ -140,8 +163,7 @@ class _recorded:
         put = self._client.put
 
         def recording(url: str, *args: ty.Any, **kwargs: ty.Any) -> ty.Any:
-            if url.endswith(('/inventories', '/traits')):
-                self.urls.append(url)
+            self.urls.append(url)
             return put(url, *args, **kwargs)
 
         self._patch = mock.patch.object(self._client, 'put', recording)
@@ -241,17 +263,23 @@ class StockTest(cloud.CloudTestCase):
         self.start_host('host1', 't4', 'version: 1\ndevices: {}\n')
         self.assertEqual({}, self.inventories('host1'))
 
-    def test_a_device_of_nova_s_is_left_to_nova(self) -> None:
+    def test_a_device_with_two_masters_stops_the_start(self) -> None:
         self.flags(group='pci', device_spec=['{"address": "*:18:*.*"}'])
-        self.start_host('host1', 't4', rules.T4_8Q)
-        self.assertEqual(['sn:1324419052502'], [*self.inventories('host1')])
-        self._assert_withheld("'t4-8q'", '[pci]device_spec = ')
+        self._assert_claimed_twice(r'\[pci\]device_spec = ')
 
-    def test_a_card_of_nova_s_is_left_to_nova(self) -> None:
+    def test_a_card_with_two_mdev_masters_stops_the_start(self) -> None:
         self.flags(group='devices', enabled_mdev_types=['nvidia-233'])
-        self.start_host('host1', 't4', rules.T4_8Q)
-        self.assertEqual({}, self.inventories('host1'))
-        self._assert_withheld("'t4-8q'", 'by [mdev_nvidia-233]')
+        self._assert_claimed_twice(r'.*by \[mdev_nvidia-233\]')
+
+    def _assert_claimed_twice(self, option: str) -> None:
+        self.assertRaisesRegex(
+            exception.ClaimedTwice,
+            rf'0000:18:00.0 .* rule t4-8q \(.*accel.yaml:4\) and by {option}',
+            self.start_host,
+            'host1',
+            't4',
+            rules.T4_8Q,
+        )
 
     def test_a_card_that_two_rules_match_is_withheld(self) -> None:
         twice = rules.T4_8Q.partition('devices:')[2].replace('t4-8q', 'twin')

@@ -20,6 +20,18 @@ devices:
     models: [GRID T4-8Q]
 """
 
+# Four slots in two halves.
+T4_LEVELS = """
+version: 1
+devices:
+  t4-4q:
+    kind: vgpu
+    match: {vendor_id: "10de", product_id: "1eb8"}
+    models: [GRID T4-4Q]
+    resource_class: CUSTOM_T4_4Q
+    levels: {half: 2, quarter: 2}
+"""
+
 A100 = """
 version: 1
 devices:

@@ -15,6 +15,7 @@ import contextlib
 import typing as ty
 from unittest import mock
 
+import ddt
 from nova import exception as nova_exception
 from nova.tests import fixtures as nova_fixtures
 
@@ -116,6 +117,7 @@ class BootTest(cloud.CloudTestCase):
         self.assertEqual([], self.mdevs('host1'))
 
 
+@ddt.ddt
 class KindsTest(cloud.CloudTestCase):
     def tearDown(self) -> None:
         self.assert_invariants()
@@ -151,21 +153,28 @@ class KindsTest(cloud.CloudTestCase):
         self.assertEqual(2, len(parents))
         self.assertEqual(2, len(self.hostdevs('host1', server)))
 
-    def test_an_amount_that_is_a_level_is_aligned(self) -> None:
-        self.start_host('host1', 'infiniband', rules.HCA_LEVELS)
-        one = self.flavor(resources__CUSTOM_HCA_VF=1)
-        half = self.flavor(resources__CUSTOM_HCA_VF=4)
-        small = self.boot(one)
+    @ddt.data(
+        ('infiniband', rules.HCA_LEVELS, 'CUSTOM_HCA_VF', 4),
+        ('t4', rules.T4_LEVELS, 'CUSTOM_T4_4Q', 2),
+    )
+    @ddt.unpack
+    def test_an_amount_that_is_a_level_is_aligned(
+        self, node: str, text: str, resource_class: str, amount: int
+    ) -> None:
+        without = [CARD] if node == 't4' else []
+        self.start_host('host1', node, text, without=without)
+        one = self.flavor(**{f'resources__{resource_class}': 1})
+        half = self.flavor(**{f'resources__{resource_class}': amount})
+        # The first takes from one half, so the other is all that fits.
+        self.boot(one)
         large = self.boot(half)
-        slots = [
+        self.assertEqual(amount, len(self.hostdevs('host1', large)))
+        slots = sorted(
             naming.UnitId.parse(claim.unit).slot
             for claim in self.claims(large)
-        ]
-        self.assertEqual(0, min(slots) % 4)
-        self.assertEqual(
-            list(range(min(slots), min(slots) + 4)), sorted(slots)
         )
-        self._delete_server(small)
+        self.assertEqual(0, slots[0] % amount)
+        self.assertEqual(list(range(slots[0], slots[0] + amount)), slots)
 
 
 class FailureTest(cloud.CloudTestCase):

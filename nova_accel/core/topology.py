@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""How devices belong together: functions to a card, cards to a board.
+"""How devices belong together: virtual functions to a card.
 
 Every function here sorts, so that the order in which a hypervisor lists its
 devices never matters.
@@ -17,13 +17,11 @@ devices never matters.
 
 import collections.abc
 import dataclasses
-import typing as ty
 
 from nova_accel.core import device
 
-_K = ty.TypeVar('_K')
 # The field of a card takes the name of the module.
-_Device: ty.TypeAlias = device.Device
+_Device = device.Device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,34 +86,3 @@ def cards(
 
 def _index(dev: device.Device) -> tuple[bool, int, device.PciAddress, str]:
     return (dev.vf_index is None, dev.vf_index or 0, *order(dev))
-
-
-def boards(
-    devices: collections.abc.Iterable[device.Device],
-) -> tuple[tuple[Card, ...], ...]:
-    """Group cards that sit behind one bridge.
-
-    A card of which no bridge is known is a board of its own.
-    """
-    groups = _group(
-        cards(devices),
-        lambda card: card.device.upstream or f'/{card.device.name}',
-    )
-    return tuple(groups.values())
-
-
-def numa_groups(
-    devices: collections.abc.Iterable[device.Device],
-) -> dict[int | None, tuple[Card, ...]]:
-    """Group cards by NUMA node; None holds those whose node is unknown."""
-    return _group(cards(devices), lambda card: card.device.numa_node)
-
-
-def _group(
-    members: collections.abc.Iterable[Card],
-    key: collections.abc.Callable[[Card], _K],
-) -> dict[_K, tuple[Card, ...]]:
-    groups: dict[_K, list[Card]] = {}
-    for card in members:
-        groups.setdefault(key(card), []).append(card)
-    return {name: tuple(group) for name, group in groups.items()}

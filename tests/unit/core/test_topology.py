@@ -80,30 +80,3 @@ class CardsTest(testtools.TestCase):
             head, *functions = hosts.sriov(2, 3, function={'vf_index': index})
             (card,) = topology.cards([*functions, head])
             self.assertEqual(dict(enumerate(functions)), card.numbered)
-
-
-class GroupsTest(testtools.TestCase):
-    def test_boards(self):
-        devices = [
-            hosts.pci(1, upstream='bridge2'),
-            hosts.pci(2, upstream='bridge1'),
-            hosts.pci(3, upstream='bridge2'),
-            hosts.pci(4),
-            hosts.pci(5),
-        ]
-        buses = [
-            [card.device.address.bus for card in board]
-            for board in topology.boards(devices)
-        ]
-        self.assertEqual([[1, 3], [2], [4], [5]], buses)
-
-    def test_numa_groups(self):
-        devices = [
-            hosts.pci(bus, numa_node=node)
-            for bus, node in ((1, 1), (2, None), (3, 1), (4, 0))
-        ]
-        buses = {
-            node: [card.device.address.bus for card in cards]
-            for node, cards in topology.numa_groups(devices).items()
-        }
-        self.assertEqual({1: [1, 3], None: [2], 0: [4]}, buses)

@@ -173,6 +173,26 @@ def mdev_uuid(rp_uuid: str, unit: str) -> str:
     return str(uuid.uuid5(uuid.UUID(rp_uuid), unit))
 
 
+# Each new view of the host asks the same again.
+@functools.lru_cache(maxsize=4096)
+def unit_of_mdev(
+    mdev: str,
+    rp_uuid: str,
+    stable_id: str,
+    type_id: str,
+    slots: tuple[int, ...],
+) -> str | None:
+    """Return the unit of a card whose mediated device has this uuid.
+
+    :param slots: where it may be.
+    """
+    for slot in slots:
+        unit = str(UnitId(stable_id, type_id, slot))
+        if mdev_uuid(rp_uuid, unit) == mdev:
+            return unit
+    return None
+
+
 def custom(*parts: str) -> str:
     """Join into a symbol that Placement accepts as class or trait.
 

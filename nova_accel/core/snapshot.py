@@ -48,6 +48,36 @@ class Index:
             for unit in stock.ids
         }
 
+    @functools.cached_property
+    def _cards(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Function -> stable id of its card, and the slots it may serve."""
+        found = {}
+        for stable_id, card in self.offer.cards.items():
+            found[card.device.name] = (stable_id, _SLOTS)
+            for slot, function in card.numbered.items():
+                found[function.name] = (stable_id, (slot,))
+        return found
+
+    def claim_of(self, mdev: device.Mdev) -> inventory.Claim | None:
+        """Return the unit that a mediated device serves, None if not ours.
+
+        A unit that is offered no more is recognised too, by the uuid that
+        nobody else's would have; its resource class is not known, and ''.
+        """
+        claim = self.by_mdev.get(mdev.uuid)
+        if claim is not None or mdev.parent not in self._cards:
+            return claim
+        stable_id, slots = self._cards[mdev.parent]
+        provider = naming.provider_uuid(self.node.uuid, stable_id)
+        unit = naming.unit_of_mdev(
+            mdev.uuid, provider, stable_id, mdev.type_id, slots
+        )
+        return None if unit is None else inventory.Claim(provider, '', unit)
+
+
+# More than any card holds that creates mediated devices itself.
+_SLOTS = tuple(range(128))
+
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
@@ -78,10 +108,18 @@ class Snapshot:
         return self.index.offer
 
     @functools.cached_property
+    def ours(self) -> dict[str, inventory.Claim]:
+        """Units that mediated devices of ours serve, by uuid."""
+        return {
+            mdev.uuid: claim
+            for mdev in self.view.mdevs
+            if (claim := self.index.claim_of(mdev)) is not None
+        }
+
+    @functools.cached_property
     def strangers(self) -> frozenset[inventory.Claim]:
         """Units whose place somebody else's mediated device takes."""
-        ours = self.index.by_mdev
-        foreign = [m for m in self.view.mdevs if m.uuid not in ours]
+        foreign = [m for m in self.view.mdevs if m.uuid not in self.ours]
         return inventory.occupied(self.offer, foreign)
 
 

@@ -32,6 +32,10 @@ class AccelError(Exception):
         self.kwargs = kwargs
         super().__init__(self.msg_fmt % kwargs)
 
+    def format_message(self) -> str:
+        """What nova writes into the fault of a server."""
+        return str(self)
+
 
 class InvalidAddress(AccelError):
     msg_fmt = (

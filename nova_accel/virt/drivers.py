@@ -97,6 +97,16 @@ class LibvirtAccelDriver(
         chosen_mdevs: collections.abc.Iterable[str],
     ) -> None:
         # Stock finds ours in the old domain and would add them again.
+        ours = {
+            dev.uuid
+            for dev in guest.devices
+            if isinstance(dev, vconfig.LibvirtConfigGuestHostdevMDEV)
+        }
         super()._guest_add_mdevs(
-            guest, [m for m in chosen_mdevs if not self.accel.is_ours(m)]
+            guest,
+            [
+                mdev
+                for mdev in chosen_mdevs
+                if mdev not in ours and not self.accel.is_ours(mdev)
+            ],
         )

@@ -15,9 +15,9 @@ It owns no truth. What may be offered is the whitelist's word, what is there
 the backend's, what is held the ResourceTracker's. It joins the three and
 keeps only what nova would forget: picks that are not saved yet.
 
-``claim``, ``unclaim``, ``settle`` and ``providers`` are called under nova's
-compute resource semaphore; everything else may run in any thread and reads
-one immutable snapshot.
+``claim``, ``unclaim``, ``settle``, ``announce`` and ``providers`` are called
+under nova's compute resource semaphore; everything else may run in any
+thread and reads one immutable snapshot.
 """
 
 import collections
@@ -56,17 +56,21 @@ class Manager:
         self._backend = backend
         self._elsewhere: inventory.Elsewhere = inventory.nowhere
         self._snapshot = snapshot.NOTHING
+        self._looking = threading.Lock()
         self._taking = threading.Lock()
-        # The offer before the last change of the hardware: what a pool has
-        # lost since is remembered in Placement.
-        self._former: inventory.Offer | None = None
+        # Every device that a pool has had: what it lost is remembered in
+        # Placement, and an update that fails does not make us forget it.
+        self._seen: inventory.Members = {}
         self._ledger = ledger.Ledger()
         self._known: Known = {}
         # What servers hold, and the part of it Placement has been told of.
         self._held: frozenset[inventory.Claim] = frozenset()
         self._announced: frozenset[inventory.Claim] = frozenset()
+        # Units that no server holds and that a guest uses nonetheless.
+        self._stuck: frozenset[inventory.Claim] = frozenset()
         self._known_ids = memo.Memo(_known_ids)
         self._loose = memo.Memo(_loose)
+        self._occupied = memo.Memo(_union)
         self._described = memo.Memo(_described)
         self._settled = False
         self._holding: frozenset[str] = frozenset()
@@ -116,10 +120,9 @@ class Manager:
             return
         try:
             self._look(self.now.node, self.now.rules)
+            self._collect()
         except exception.BackendUnavailable as e:
             LOG.warning('%s; going by what was there before', e)
-            return
-        self._collect()
 
     def _look(
         self,
@@ -127,10 +130,12 @@ class Manager:
         rules: whitelist.Whitelist,
         full: bool = False,
     ) -> None:
-        view = device.HostView()
-        if rules.rules or self._held:
-            view = self._backend.discover(full=full)
-        self._take(node, rules, view)
+        # A view must not be taken after one that was made later.
+        with self._looking:
+            view = device.HostView()
+            if rules.rules or self._held:
+                view = self._backend.discover(full=full)
+            self._take(node, rules, view)
 
     def _take(
         self,
@@ -154,7 +159,7 @@ class Manager:
             offer = inventory.offer(
                 node, rules, view.devices, ids, self._elsewhere
             )
-            self._former = old.offer
+            self._seen = inventory.joined(self._seen, offer)
             self._snapshot = snapshot.Snapshot(
                 node, rules, view, ids, snapshot.Index(node, offer)
             )
@@ -187,16 +192,30 @@ class Manager:
         )
 
     @property
+    def providing(self) -> frozenset[str]:
+        """Providers of this node, by uuid, that can be asked for units.
+
+        A provider of another node is none of them, though a server on its
+        way may hold units of both.
+        """
+        return frozenset(self.now.index.pools.keys() | self._known.keys())
+
+    @property
     def held(self) -> frozenset[inventory.Claim]:
         """Every unit that servers and migrations of this host hold."""
         return self._held
 
-    def holds(self, claim: inventory.Claim) -> bool:
-        return claim in self._held
+    @property
+    def picks(self) -> dict[inventory.Claim, str]:
+        """Units picked and not seen saved yet, each with its server."""
+        return self._ledger.servers()
 
-    def claim(self, wants: request.Amounts) -> tuple[inventory.Claim, ...]:
+    def claim(
+        self, wants: request.Amounts, server: str = ''
+    ) -> tuple[inventory.Claim, ...]:
         """Choose units for one server, all or none.
 
+        :param server: its uuid.
         :raises NotEnoughUnits: this node cannot give them, whatever
             Placement believed.
         """
@@ -204,16 +223,21 @@ class Manager:
         for provider, classes in sorted(wants.items()):
             for resource_class, amount in sorted(classes.items()):
                 held = inventory.Holdings.of(
-                    self._held.union(picks, self.now.strangers)
+                    self._held.union(picks, self._strangers)
                 )
                 units = self._choose(provider, resource_class, amount, held)
                 picks += [
                     inventory.Claim(provider, resource_class, str(unit.id))
                     for unit in units
                 ]
-        self._ledger.add(picks)
+        self._ledger.add(picks, server)
         self._held = self._held.union(picks)
         return tuple(picks)
+
+    @property
+    def _strangers(self) -> frozenset[inventory.Claim]:
+        """Units that are in use, though no server holds them."""
+        return self._occupied(self.now.strangers, self._stuck)
 
     def _choose(
         self,
@@ -239,21 +263,22 @@ class Manager:
         claims = frozenset(claims)
         self._ledger.release(claims)
         self._held -= claims
-        self._announced = self._held
+        self._announced -= claims
 
     def settle(
-        self, persisted: frozenset[inventory.Claim]
-    ) -> frozenset[inventory.Claim]:
+        self,
+        persisted: frozenset[inventory.Claim],
+        meant: frozenset[inventory.Claim] = frozenset(),
+    ) -> None:
         """Take over what the database says is held.
 
-        :returns: the picks that are not saved yet: nova has just forgotten
-            them and must be told again.
+        :param meant: units that are held too, although nova has just
+            forgotten them. Whatever else it does not name is nobody's.
         """
         self._ledger.settle(persisted)
-        unsaved = self._ledger.held()
-        self._hold(persisted | unsaved)
+        self._ledger.release(self._ledger.held() - meant)
+        self._hold(persisted | meant)
         self._settled = True
-        return unsaved
 
     @property
     def unannounced(self) -> bool:
@@ -275,9 +300,9 @@ class Manager:
     # Placement
 
     @property
-    def basis(self) -> tuple[object, object]:
+    def basis(self) -> tuple[object, ...]:
         """What ``providers`` goes by, apart from its arguments."""
-        return self._snapshot, self._announced
+        return self._snapshot, self._announced, self._stuck
 
     def providers(
         self, node: inventory.Node, known: Known
@@ -292,9 +317,9 @@ class Manager:
         return inventory.desired(
             node,
             now.offer,
-            self._announced | now.strangers,
+            self._announced | self._strangers,
             known,
-            self._former,
+            self._seen,
         )
 
     def capabilities(self) -> vgpu_capabilities.VGPUCapabilities:
@@ -304,7 +329,7 @@ class Manager:
         serialize it costs more than the rest of a quiet update.
         """
         now = self.now
-        return self._described(now.index, self._held, now.strangers)
+        return self._described(now.index, self._held, self._strangers)
 
     # Devices
 
@@ -317,7 +342,7 @@ class Manager:
         :raises DeviceUnavailable: one cannot be had; none is left behind.
         """
         assignments = {
-            claim: self._resolve(server, claim) for claim in sorted(claims)
+            claim: self._find(server, claim) for claim in sorted(claims)
         }
         with contextlib.ExitStack() as undo:
             for claim, assignment in assignments.items():
@@ -326,6 +351,14 @@ class Manager:
             rendered = list(map(self._backend.render, assignments.values()))
             undo.pop_all()
         return rendered
+
+    def _find(self, server: str, claim: inventory.Claim) -> base.Assignment:
+        try:
+            return self._resolve(server, claim)
+        except exception.DeviceUnavailable:
+            # It may have come back since the last look.
+            self._look(self.now.node, self.now.rules)
+            return self._resolve(server, claim)
 
     def _prepare(
         self, server: str, claim: inventory.Claim, assignment: base.Assignment
@@ -349,7 +382,9 @@ class Manager:
 
     def is_ours(self, mdev_uuid: str) -> bool:
         """Tell whether a mediated device is one that we make."""
-        return mdev_uuid in self.now.index.by_mdev
+        return (
+            mdev_uuid in self.now.index.by_mdev or mdev_uuid in self.now.ours
+        )
 
     def _release(
         self, claim: inventory.Claim, assignment: base.Assignment
@@ -361,31 +396,45 @@ class Manager:
         """Destroy mediated devices of ours that no server holds."""
         if not self._settled:
             return
-        for mdev, claim in self._loose(self.now, self._held):
-            with self._locks[claim.provider]:
-                # A claim made meanwhile prepares under the same lock.
-                if claim in self._held:
-                    continue
-                LOG.info(
-                    'Destroying mediated device %s: no server holds %s',
-                    mdev.uuid,
-                    claim.unit,
+        stuck = frozenset(
+            inventory.Claim('', '', orphan.unit)
+            for orphan in self._loose(self.now, self._held)
+            if not self._is_swept(orphan)
+        )
+        if stuck != self._stuck:
+            self._stuck = stuck
+
+    def _is_swept(self, orphan: inventory.Claim) -> bool:
+        """Destroy an orphan; False if a guest uses it, whoever that is."""
+        with self._locks[orphan.provider]:
+            # A claim made meanwhile prepares under the same lock.
+            if _place(orphan) in map(_place, self._held):
+                return True
+            LOG.info('Destroying %s: no server holds it', orphan.unit)
+            try:
+                self._backend.release(self._resolve('-', orphan))
+            except exception.DeviceUnavailable as e:
+                LOG.warning(
+                    'Unit %s is out of service, though no server holds it: %s',
+                    orphan.unit,
+                    e,
                 )
-                with self._tolerated():
-                    self._backend.release(self._resolve('-', claim))
+                return False
+            return True
 
     @contextlib.contextmanager
     def _tolerated(self) -> collections.abc.Iterator[None]:
+        # What stays behind is collected later.
         try:
             yield
-        except exception.DeviceUnavailable as e:
+        except exception.AccelError as e:
             LOG.warning('%s', e)
 
     def _resolve(self, server: str, claim: inventory.Claim) -> base.Assignment:
         """Find what serves a claim, listed in the whitelist or not."""
-        unit = naming.UnitId.parse(claim.unit)
-        function = self.now.offer.locate(unit)
-        if function is None:
+        unit = inventory.read_unit(claim.unit)
+        function = self.now.offer.locate(unit) if unit else None
+        if unit is None or function is None:
             raise exception.DeviceUnavailable(
                 device=claim.unit,
                 server=server,
@@ -408,22 +457,32 @@ def _known_ids(
     known: Known, held: frozenset[inventory.Claim]
 ) -> frozenset[str]:
     """Stable ids already in use; they are never changed again."""
+    units = (inventory.read_unit(claim.unit) for claim in held)
     return frozenset(
         [one.stable_id for one in known.values()]
-        + [naming.UnitId.parse(claim.unit).device for claim in held]
+        + [unit.device for unit in units if unit is not None]
     )
+
+
+def _place(claim: inventory.Claim) -> tuple[str, str]:
+    # The class of a unit that is offered no more is not known.
+    return claim.provider, claim.unit
 
 
 def _loose(
     now: snapshot.Snapshot, held: frozenset[inventory.Claim]
-) -> list[tuple[device.Mdev, inventory.Claim]]:
-    """Mediated devices of ours whose unit nobody holds."""
-    ours = now.index.by_mdev
+) -> list[inventory.Claim]:
+    """Units of ours that nobody holds and that have a mediated device."""
+    places = set(map(_place, held))
     return [
-        (mdev, ours[mdev.uuid])
-        for mdev in now.view.mdevs
-        if mdev.uuid in ours and ours[mdev.uuid] not in held
+        claim for claim in now.ours.values() if _place(claim) not in places
     ]
+
+
+def _union(
+    some: frozenset[inventory.Claim], others: frozenset[inventory.Claim]
+) -> frozenset[inventory.Claim]:
+    return some | others
 
 
 def _described(

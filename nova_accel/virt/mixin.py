@@ -15,10 +15,12 @@ Overrides only; each calls super and asks the manager. The signatures are
 nova's own, passed through as they come.
 """
 
+import collections
 import typing as ty
 
 import nova.conf
 from nova import context as nova_context
+from nova import exception as nova_exception
 from nova import objects
 from nova.virt import driver
 from oslo_log import log as logging
@@ -27,6 +29,7 @@ from nova_accel.backends import base
 from nova_accel.conf import accel as accel_conf
 from nova_accel.conf import sources
 from nova_accel.core import inventory
+from nova_accel.core import request
 from nova_accel.core import whitelist
 from nova_accel import exception
 from nova_accel import manager
@@ -98,6 +101,8 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         super().update_provider_tree(
             provider_tree, nodename, allocations=allocations
         )
+        if not self.node_is_available(nodename):
+            return
         node = tree.node(provider_tree, nodename)
         settled, basis = self._settled, self.accel.basis
         if settled is None or not settled.restore(provider_tree, node, basis):
@@ -134,9 +139,20 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
 
     def _unused(self, provider: inventory.Provider) -> bool:
         """Ask Placement: deleting a provider in use fails every update."""
-        info = self.virtapi.reportclient.get_allocations_for_resource_provider(
-            nova_context.get_admin_context(), provider.uuid
-        )
+        client = self.virtapi.reportclient
+        try:
+            info = client.get_allocations_for_resource_provider(
+                nova_context.get_admin_context(), provider.uuid
+            )
+        except Exception as e:
+            # A claim may be waiting for this update: ask again next time.
+            LOG.warning(
+                'Provider %s is kept: Placement does not tell whether it is '
+                'in use: %s',
+                provider.name,
+                e,
+            )
+            return False
         return not info.allocations
 
     # The life of a server
@@ -145,14 +161,28 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         self,
         context: nova_context.RequestContext,
         instance: objects.Instance,
+        image_meta: ty.Any,
+        injected_files: ty.Any,
+        admin_password: ty.Any,
+        allocations: ty.Any,
         *args: ty.Any,
         **kwargs: ty.Any,
     ) -> None:
+        self._check_claims(instance, allocations)
         self._announce(context, instance)
         try:
-            super().spawn(context, instance, *args, **kwargs)
+            super().spawn(
+                context,
+                instance,
+                image_meta,
+                injected_files,
+                admin_password,
+                allocations,
+                *args,
+                **kwargs,
+            )
         except Exception:
-            self.accel.detach(instance.uuid, self.accel_claims(instance))
+            self._detach(instance)
             raise
 
     def finish_migration(
@@ -160,11 +190,46 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         context: nova_context.RequestContext,
         migration: objects.Migration,
         instance: objects.Instance,
+        disk_info: ty.Any,
+        network_info: ty.Any,
+        image_meta: ty.Any,
+        resize_instance: ty.Any,
+        allocations: ty.Any,
         *args: ty.Any,
         **kwargs: ty.Any,
     ) -> None:
+        self._check_claims(instance, allocations)
         self._announce(context, instance)
-        super().finish_migration(context, migration, instance, *args, **kwargs)
+        super().finish_migration(
+            context,
+            migration,
+            instance,
+            disk_info,
+            network_info,
+            image_meta,
+            resize_instance,
+            allocations,
+            *args,
+            **kwargs,
+        )
+
+    def _check_claims(
+        self, instance: objects.Instance, allocations: ty.Any
+    ) -> None:
+        """Refuse to start a server without a device that it is to have."""
+        claimed = collections.Counter(
+            (claim.provider, claim.resource_class)
+            for claim in self.accel_claims(instance)
+        )
+        wants = request.wants(allocations, self.accel.providing)
+        for provider, classes in wants.ours.items():
+            for resource_class, amount in classes.items():
+                if claimed[provider, resource_class] < amount:
+                    raise nova_exception.ComputeResourcesUnavailable(
+                        reason=f'{amount} of {resource_class} of provider '
+                        f'{provider} are allocated, and '
+                        f'{claimed[provider, resource_class]} claimed'
+                    )
 
     def cleanup(
         self,
@@ -187,7 +252,21 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         )
         # A hard reboot keeps the disks, and comes back for the devices.
         if destroy_disks:
-            self.accel.detach(instance.uuid, self.accel_claims(instance))
+            self._detach(instance)
+
+    def _detach(self, instance: objects.Instance) -> None:
+        # Whatever is wrong with the record of a server on its way out, its
+        # cleanup goes on: the periodic collects what stays behind.
+        try:
+            claims = self.accel_claims(instance)
+        except Exception as e:
+            LOG.warning(
+                'Cannot read what devices server %s holds: %s',
+                instance.uuid,
+                e,
+            )
+            return
+        self.accel.detach(instance.uuid, claims)
 
     def accel_claims(
         self, instance: objects.Instance
@@ -207,9 +286,8 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         """Tell Placement which models a claim has just excluded."""
         if not self.accel.unannounced:
             return
-        self.accel.announce()
         try:
-            self.virtapi._compute.rt.publish(context.elevated(), instance.node)
+            self.virtapi._compute.rt.publish(context.elevated())
         except Exception:
             # The claim stands. The next periodic update says the same.
             LOG.warning(

@@ -22,10 +22,13 @@ The signatures they rely on are pinned by tests/functional/test_seams.py.
 
 import collections.abc
 import contextlib
+import dataclasses
+import itertools
 import threading
 import typing as ty
 
 from nova.compute import resource_tracker
+from nova.compute import task_states
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
@@ -76,11 +79,65 @@ def held_on(
     ):
         # Its server may have been deleted meanwhile.
         with contextlib.suppress(nova_exception.InstanceNotFound):
-            moving = migration.instance.migration_context
-            if moving is not None:
-                resources += moving.old_resources or ()
-                resources += moving.new_resources or ()
+            resources += _moving(migration.instance, _ends(migration, host))
+    for instance in _unfinished(context):
+        resources += _moving(instance, _ends(_migration(instance), host))
     return _named(claims_of(resources), node)
+
+
+_BOTH = ('old_resources', 'new_resources')
+
+
+def _moving(
+    instance: objects.Instance,
+    fields: collections.abc.Iterable[str] = _BOTH,
+) -> list[objects.Resource]:
+    """Units that a server holds for a move, on the ends that are meant."""
+    moving = instance.migration_context
+    return [
+        resource
+        for field in fields
+        # Records of old releases lack the fields.
+        if moving is not None and field in moving
+        for resource in getattr(moving, field) or ()
+    ]
+
+
+def _ends(
+    migration: objects.Migration | None, host: str
+) -> collections.abc.Iterator[str]:
+    """The fields of a migration context that are about a host."""
+    if migration is not None and migration.source_compute == host:
+        yield 'old_resources'
+    if migration is not None and migration.dest_compute == host:
+        yield 'new_resources'
+
+
+def _migration(instance: objects.Instance) -> objects.Migration | None:
+    moving = instance.migration_context
+    if moving is None:
+        return None
+    return objects.Migration.get_by_id(instance._context, moving.migration_id)
+
+
+def _unfinished(
+    context: nova_context.RequestContext,
+) -> collections.abc.Iterable[objects.Instance]:
+    """Servers whose move nova's tracker may not see, although it goes on.
+
+    A revert is over for the tracker once the destination has let go, well
+    before the server is back. An evacuation of a server in error is none.
+    """
+    filters = {'deleted': False, 'task_state': _UNFINISHED}
+    return ty.cast(
+        collections.abc.Iterable[objects.Instance],
+        objects.InstanceList.get_by_filters(
+            context, filters, expected_attrs=['migration_context']
+        ),
+    )
+
+
+_UNFINISHED = [task_states.RESIZE_REVERTING, *task_states.rebuild_states]
 
 
 def _named(
@@ -89,73 +146,113 @@ def _named(
     return frozenset(c for c in claims if c.provider != node.uuid)
 
 
+@dataclasses.dataclass
+class _Call:
+    """One claim call under way."""
+
+    server: str = ''
+    picks: tuple[inventory.Claim, ...] = ()
+
+
 class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[misc]
     accel: manager.Manager
     local: threading.local
+    assigned_resources: ty.Any
 
     # The four public claims differ only in what they do besides: when one
     # fails after the pick, nova knows no claim to abort, so we undo it.
 
-    def instance_claim(self, *args: ty.Any, **kwargs: ty.Any) -> ty.Any:
-        with self._undone_on_error():
-            return super().instance_claim(*args, **kwargs)
+    def instance_claim(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> ty.Any:
+        with self._undone_on_error(instance):
+            return super().instance_claim(context, instance, *args, **kwargs)
 
-    def rebuild_claim(self, *args: ty.Any, **kwargs: ty.Any) -> ty.Any:
-        with self._undone_on_error():
-            return super().rebuild_claim(*args, **kwargs)
+    def rebuild_claim(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> ty.Any:
+        with self._undone_on_error(instance) as call:
+            claim = super().rebuild_claim(context, instance, *args, **kwargs)
+            return _informed(claim, instance, call)
 
-    def resize_claim(self, *args: ty.Any, **kwargs: ty.Any) -> ty.Any:
-        with self._undone_on_error():
-            return super().resize_claim(*args, **kwargs)
+    def resize_claim(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> ty.Any:
+        with self._undone_on_error(instance) as call:
+            claim = super().resize_claim(context, instance, *args, **kwargs)
+            return _informed(claim, instance, call)
 
-    def live_migration_claim(self, *args: ty.Any, **kwargs: ty.Any) -> ty.Any:
-        with self._undone_on_error():
-            return super().live_migration_claim(*args, **kwargs)
+    def live_migration_claim(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> ty.Any:
+        with self._undone_on_error(instance) as call:
+            claim = super().live_migration_claim(
+                context, instance, *args, **kwargs
+            )
+            return _informed(claim, instance, call)
 
     @contextlib.contextmanager
-    def _undone_on_error(self) -> collections.abc.Iterator[None]:
-        self.local.picks = ()
+    def _undone_on_error(
+        self, instance: objects.Instance
+    ) -> collections.abc.Iterator[_Call]:
+        outer = getattr(self.local, 'call', None)
+        call = self.local.call = _Call(instance.uuid)
         try:
-            yield
+            yield call
         except Exception:
-            if self.local.picks:
-                self._undo_picks(self.local.picks)
+            if call.picks:
+                self._undo(call)
             raise
         finally:
-            self.local.picks = ()
+            self.local.call = outer
 
     @utils.synchronized(SEMAPHORE, fair=True)
-    def _undo_picks(self, picks: tuple[inventory.Claim, ...]) -> None:
+    def _undo(self, call: _Call) -> None:
+        # Since the claim call let go of the semaphore, another server may
+        # have got the unit.
+        servers = self.accel.picks
         self._release_assigned_resources(
-            [
-                tree.resource(p.provider, p.resource_class, p.unit)
-                for p in picks
-                if self.accel.holds(p)
-            ]
+            _resources(p for p in call.picks if servers.get(p) == call.server)
         )
 
     def _claim_resources(
         self, allocations: ty.Any
     ) -> objects.ResourceList | None:
-        wants = request.wants(allocations, self.accel)
+        wants = request.wants(allocations, self.accel.providing)
         if not wants.ours:
             return super()._claim_resources(allocations)
+        call = getattr(self.local, 'call', None) or _Call()
         with contextlib.ExitStack() as undo:
-            picks = self._pick(wants.ours)
+            picks = self._pick(wants.ours, call.server)
             undo.callback(self.accel.unclaim, picks)
-            resources = [
-                tree.resource(p.provider, p.resource_class, p.unit)
-                for p in picks
-            ]
+            resources = _resources(picks)
             theirs = super()._claim_resources(wants.rest)
             self._add_assigned_resources(resources)
             undo.pop_all()
-        self.local.picks = picks
+        call.picks = picks
         return objects.ResourceList(objects=[*(theirs or ()), *resources])
 
-    def _pick(self, wants: request.Amounts) -> tuple[inventory.Claim, ...]:
+    def _pick(
+        self, wants: request.Amounts, server: str
+    ) -> tuple[inventory.Claim, ...]:
         try:
-            return self.accel.claim(wants)
+            return self.accel.claim(wants, server)
         except exception.NotEnoughUnits as e:
             # The one error nova reschedules for.
             raise nova_exception.ComputeResourcesUnavailable(
@@ -170,19 +267,50 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
         self, context: nova_context.RequestContext, instance_by_uuid: ty.Any
     ) -> None:
         super()._populate_assigned_resources(context, instance_by_uuid)
-        persisted = {
-            resource
-            for classes in self.assigned_resources.values()
-            for resources in classes.values()
-            for resource in resources
-        }
-        unsaved = self.accel.settle(self._ours(claims_of(persisted)))
-        self._add_assigned_resources(
-            [
-                tree.resource(c.provider, c.resource_class, c.unit)
-                for c in unsaved
-            ]
+        persisted = self._ours(
+            claims_of(
+                resource
+                for classes in self.assigned_resources.values()
+                for resources in classes.values()
+                for resource in resources
+            )
         )
+        meant = self._meant(context, self.accel.held - persisted)
+        self.accel.settle(persisted, meant)
+        self._add_assigned_resources(_resources(meant))
+
+    def _meant(
+        self,
+        context: nova_context.RequestContext,
+        absent: frozenset[inventory.Claim],
+    ) -> frozenset[inventory.Claim]:
+        """Units that servers count on although the refill left them out."""
+        servers = self.accel.picks
+        # Claimed, but not saved: the server is being built or unshelved.
+        unsaved = {
+            c for c in absent if servers.get(c) in self.tracked_instances
+        }
+        others = absent - unsaved
+        if others:
+            moving = map(_moving, _unfinished(context))
+            others &= claims_of(itertools.chain.from_iterable(moving))
+        return others | unsaved
+
+    def _check_resources(self, context: nova_context.RequestContext) -> None:
+        """Let stock check what is stock's.
+
+        It stops the service where a server holds a unit that is not there.
+        Without one of ours, that server does not start, and all others do.
+        """
+        everything = self.assigned_resources
+        root = self.accel.now.node.uuid
+        self.assigned_resources = {
+            rp: classes for rp, classes in everything.items() if rp == root
+        }
+        try:
+            super()._check_resources(context)
+        finally:
+            self.assigned_resources = everything
 
     def _ours(
         self, claims: collections.abc.Iterable[inventory.Claim]
@@ -191,14 +319,34 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
         return _named(claims, self.accel.now.node)
 
     @utils.synchronized(SEMAPHORE, fair=True)
-    def publish(
-        self, context: nova_context.RequestContext, nodename: str
-    ) -> None:
+    def publish(self, context: nova_context.RequestContext) -> None:
         """Send what a claim changed, in an update of its own.
 
         Inside the claim it would meet the generation that the scheduler has
         just bumped, and refetch the whole tree under the semaphore.
         """
-        self._update_to_placement(
-            context, self.compute_nodes[nodename], startup=False
-        )
+        self.accel.announce()
+        node = self.compute_nodes[self.accel.now.node.name]
+        self._update_to_placement(context, node, startup=False)
+
+
+def _resources(
+    claims: collections.abc.Iterable[inventory.Claim],
+) -> list[objects.Resource]:
+    return [
+        tree.resource(c.provider, c.resource_class, c.unit) for c in claims
+    ]
+
+
+def _informed(
+    claim: ty.Any, instance: objects.Instance, call: _Call
+) -> ty.Any:
+    """Let a claim on a move know what it has to release.
+
+    It works on a copy of the server, made before the move was noted down.
+    If that says that there is no move, as it does in an evacuation, nova
+    would release nothing when the claim is aborted.
+    """
+    if call.picks:
+        claim.instance.migration_context = instance.migration_context
+    return claim

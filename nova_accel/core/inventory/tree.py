@@ -31,6 +31,7 @@ holds the lost device it is in use; after that it is reserved.
 import collections.abc
 import dataclasses
 import itertools
+import types
 
 import os_traits
 
@@ -44,6 +45,10 @@ from nova_accel.core import whitelist
 _Held = collections.abc.Mapping[str, frozenset[str]]
 _Records = dict[str, tuple[values.Inventory, frozenset[str]]]
 
+Members = collections.abc.Mapping[str, frozenset[str]]
+"""Stable id of a pool -> stable ids of the devices it has had."""
+
+_NONE: Members = types.MappingProxyType({})
 _PLAIN = frozenset({naming.MANAGED, os_traits.OWNER_NOVA})
 
 
@@ -54,7 +59,17 @@ class _Host:
     node: values.Node
     offer: values.Offer
     held: holdings.Holdings
-    former: values.Offer | None
+    seen: Members
+
+
+def joined(seen: Members, offer: values.Offer) -> Members:
+    """Add the devices that the pools of an offer have."""
+    found = dict(seen)
+    for pool in offer.pools:
+        for stock in pool.stocks if naming.is_pool(pool.stable_id) else ():
+            before = found.get(pool.stable_id, frozenset())
+            found[pool.stable_id] = before | stock.devices
+    return found
 
 
 def desired(
@@ -62,19 +77,19 @@ def desired(
     offer: values.Offer,
     claims: collections.abc.Iterable[values.Claim],
     known: collections.abc.Mapping[str, values.KnownProvider],
-    former: values.Offer | None = None,
+    seen: Members = _NONE,
 ) -> tuple[values.Provider, ...]:
     """Return every provider of this node as it should be.
 
     :param claims: units that servers and migrations of this host hold.
     :param known: provider uuid -> what Placement has of ours now.
-    :param former: an offer made earlier in this process. Devices that a
-        pool has lost since then are remembered by a trait.
+    :param seen: the devices that pools have had in this process. Those
+        that a pool has lost are remembered by a trait.
     :returns: offered providers in the order of their devices, then others
         by stable id. Claims on a provider that is neither offered, nor
         known, nor recomputable from the unit's name are left out.
     """
-    host = _Host(node, offer, holdings.Holdings.of(claims), former)
+    host = _Host(node, offer, holdings.Holdings.of(claims), seen)
     pools = {
         naming.provider_uuid(node.uuid, pool.stable_id): pool
         for pool in offer.pools
@@ -206,15 +221,8 @@ def _missing(
 
 
 def _lost(host: _Host, stable_id: str) -> frozenset[str]:
-    """Stable ids of devices that a pool had in the former offer."""
-    pools = host.former.pools if host.former else ()
-    return frozenset(
-        device
-        for pool in pools
-        if pool.stable_id == stable_id
-        for stock in pool.stocks
-        for device in stock.devices - host.offer.present
-    )
+    """Stable ids of devices that a pool had earlier."""
+    return host.seen.get(stable_id, frozenset()) - host.offer.present
 
 
 def _is_absent(offer: values.Offer, stable_id: str, here: _Held) -> bool:

@@ -46,8 +46,9 @@ def lost(*buses):
 
 
 def desired(offer, held=(), known=(), former=None):
+    seen = inventory.joined({}, former) if former else {}
     return inventory.desired(
-        hosts.NODE, offer, held, hosts.known(known), former
+        hosts.NODE, offer, held, hosts.known(known), seen
     )
 
 

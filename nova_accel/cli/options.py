@@ -24,6 +24,7 @@ def add_whitelist(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--config',
         metavar='FILE',
+        type=_path,
         action='extend',
         nargs='+',
         default=[],
@@ -33,6 +34,7 @@ def add_whitelist(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--config-dir',
         metavar='DIR',
+        type=_path,
         help=f'read every *.yaml of DIR too (default without --config: '
         f'{CONFIG_DIR}, if it exists)',
     )
@@ -60,6 +62,13 @@ def add_host(parser: argparse.ArgumentParser) -> None:
         help='uuid of the compute node, from "openstack resource provider '
         'list"; with it the uuids of the providers are shown too',
     )
+
+
+def _path(text: str) -> str:
+    # What a script passes whose variable is not set.
+    if not text:
+        raise argparse.ArgumentTypeError('the name is empty')
+    return text
 
 
 def _uuid(text: str) -> str:

@@ -72,6 +72,8 @@ class ScriptTest(testtools.TestCase):
         ('check', '--format', 'xml'),
         ('check', '--conf', 'x.yaml'),
         ('check', '--node-uuid', 'x'),
+        ('check', '--config', ''),
+        ('devices', '--config-dir', ''),
         ('devices', '--suggest', '-f', 'json'),
     )
     def test_wrong_usage(self, args: tuple[str, ...]) -> None:

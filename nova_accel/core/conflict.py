@@ -25,6 +25,8 @@ from nova_accel.core import whitelist
 Matches = collections.abc.Mapping[str, tuple[whitelist.Rule, ...]]
 """``Device.name`` -> the rules that match it."""
 
+_NAMED = 8
+
 
 def rules_of(
     card: topology.Card, matches: Matches
@@ -49,7 +51,9 @@ def of_card(card: topology.Card, matches: Matches) -> str | None:
 
 def name(rules: collections.abc.Iterable[whitelist.Rule]) -> str:
     """Name rules and where they stand, for a message."""
-    return ' and '.join(f'{rule.name!r} ({rule.place})' for rule in rules)
+    names = [f'{rule.name!r} ({rule.place})' for rule in rules]
+    more = [f'{len(names) - _NAMED} more'] if len(names) > _NAMED else []
+    return ' and '.join(names[:_NAMED] + more)
 
 
 def _orphan(card: topology.Card, matches: Matches) -> str | None:

@@ -255,6 +255,13 @@ class WithheldTest(testtools.TestCase):
         self.assertEqual((), offer.pools)
         self.assertEqual(2, len(offer.withheld))
 
+    def test_a_message_names_a_few_rules_of_many(self):
+        rules = [hosts.rule(f'r{i}', 1) for i in range(1000)]
+        (withheld,) = hosts.offer(rules, [hosts.t4(1)]).withheld
+        self.assertIn("'r0' (accel.yaml:", withheld.reason)
+        self.assertIn(' and 992 more all match ', withheld.reason)
+        self.assertLess(len(withheld.reason), 500)
+
     def test_what_somebody_else_gives_away(self):
         vgpus = hosts.rule('vgpus', 1, models=('nvidia-233',))
         whole = hosts.rule('whole', 2, 3, kind='pci')

@@ -16,6 +16,7 @@ native threads (``OS_NOVA_DISABLE_EVENTLET_PATCHING``), as nova's own tests
 do.
 """
 
+import logging
 import os
 import sys
 
@@ -38,3 +39,6 @@ def _installed_path(*parts: str) -> str:
 
 
 paths.state_path_def = _installed_path
+
+# It logs at the very end of a test, when nothing captures logs any more.
+logging.getLogger('nova.thread_pool_factory').setLevel(logging.WARNING)

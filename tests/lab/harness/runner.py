@@ -30,19 +30,23 @@ class _Result(unittest.TestResult):
         self.rows: list[tuple[str, str, float]] = []
         self._began = 0.0
         self._outcome = ''
+        self._trace = ''
 
     def startTest(self, test: unittest.TestCase) -> None:
         super().startTest(test)
         self._began = time.monotonic()
         self._outcome = 'ok'
+        self._trace = ''
 
     def addError(self, test: unittest.TestCase, err: ty.Any) -> None:
         super().addError(test, err)
         self._outcome = 'ERROR'
+        self._trace += self.errors[-1][1]
 
     def addFailure(self, test: unittest.TestCase, err: ty.Any) -> None:
         super().addFailure(test, err)
         self._outcome = 'FAILED'
+        self._trace += self.failures[-1][1]
 
     def stopTest(self, test: unittest.TestCase) -> None:
         super().stopTest(test)
@@ -50,6 +54,8 @@ class _Result(unittest.TestResult):
         name = test.id().removeprefix(f'{PACKAGE}.')
         self.rows.append((name, self._outcome, passed))
         print(f'{passed:7.1f} s  {self._outcome:6}  {name}', flush=True)
+        if self._trace:
+            print(self._trace, flush=True)
 
 
 def run(about: settings.Settings, pattern: str) -> bool:
@@ -62,8 +68,6 @@ def run(about: settings.Settings, pattern: str) -> bool:
         return False
     result = _Result()
     suite.run(result)
-    for _test, trace in [*result.errors, *result.failures]:
-        print(f'\n{trace}')
     _print_table(about, result)
     return result.wasSuccessful()
 

@@ -77,21 +77,25 @@ class Cache:
         """
         if self._xml.get(name) == xml:
             return
-        self._facts.remove(name)
         self._xml[name] = xml
+        found = self._parsed(name, xml)
+        if found is None:
+            self._facts.remove(name)
+        else:
+            self._facts.add(found)
+
+    def _parsed(self, name: str, xml: str) -> nodedev.NodeDevice | None:
         try:
             found = nodedev.parse(xml)
         except exception.InvalidNodeDevice as error:
             LOG.warning('Ignoring node device %s. %s', name, error)
-            return
+            return None
         if found is not None and found.name != name:
             found = dataclasses.replace(found, name=name)
-        if found is not None:
-            self._facts.add(found)
+        return found
 
     def put_mdev(self, mdev: nodedev.Mediated) -> None:
         """Take in a mediated device all of whose facts are known."""
-        self._facts.remove(mdev.name)
         self._xml[mdev.name] = ''
         self._facts.add(mdev)
 

@@ -43,7 +43,10 @@ class Facts:
         self.mdevs_changed = False
 
     def add(self, found: nodedev.NodeDevice) -> None:
-        """Take in a device that is new, or was removed just before."""
+        """Take in a device, new or known; what it was is forgotten."""
+        if self._known.get(found.name) == found:
+            return
+        self.remove(found.name)
         self._known[found.name] = found
         _ADD[type(found)](self, found)
 

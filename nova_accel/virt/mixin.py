@@ -50,6 +50,9 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
     """
 
     def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
+        # Not in init_host: that runs in a worker, and nova starts a worker
+        # that dies anew, for ever. Here the whole service stops.
+        self._rules = _rules()
         super().__init__(*args, **kwargs)
         self._units = tree.UnitsCache()
         self._settled: tree.Settled | None = None
@@ -66,13 +69,11 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         return inventory.nowhere
 
     def init_host(self, host: str) -> None:
-        # A wrong file stops the service before anything else is touched.
-        rules = _rules()
         super().init_host(host)
         node = self.accel_node()
         context = nova_context.get_admin_context()
         held = tracker.held_on(context, host, node)
-        self.accel.start(node, rules, held, self.accel_elsewhere())
+        self.accel.start(node, self._rules, held, self.accel_elsewhere())
         tracker.adopt(self.virtapi._compute.rt, self.accel)
 
     def node_is_available(self, nodename: str) -> bool:
@@ -302,6 +303,8 @@ def _rules() -> whitelist.Whitelist:
     try:
         return sources.load(accel_conf.paths(CONF))
     except exception.InvalidWhitelist as e:
-        LOG.critical('nova-compute does not start: %s', e)
-        # Of any other exception nova would log a traceback.
-        raise SystemExit(1) from None
+        said = str(e)
+    # Out here the log does not repeat it as the error being handled; and of
+    # any other exception nova would log a traceback.
+    LOG.critical('nova-compute does not start: %s', said)
+    raise SystemExit(1)

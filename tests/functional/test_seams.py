@@ -21,6 +21,7 @@ import inspect
 import textwrap
 import typing as ty
 
+from nova.compute import claims
 from nova.compute import manager as compute_manager
 from nova.compute import provider_tree
 from nova.compute import resource_tracker
@@ -59,6 +60,17 @@ SIGNATURES = [
         '_populate_assigned_resources',
         'self context instance_by_uuid',
         True,
+        'virt/tracker.py',
+    ),
+    (RT, '_check_resources', 'self context', True, 'virt/tracker.py'),
+    (RT, 'instance_claim', 'self context instance', False, 'virt/tracker.py'),
+    (RT, 'rebuild_claim', 'self context instance', False, 'virt/tracker.py'),
+    (RT, 'resize_claim', 'self context instance', False, 'virt/tracker.py'),
+    (
+        RT,
+        'live_migration_claim',
+        'self context instance',
+        False,
         'virt/tracker.py',
     ),
     (
@@ -111,11 +123,19 @@ SIGNATURES = [
         True,
         'virt/mixin.py',
     ),
-    (DRIVER, 'spawn', 'self context instance', False, 'virt/mixin.py'),
+    (
+        DRIVER,
+        'spawn',
+        'self context instance image_meta injected_files admin_password '
+        'allocations',
+        False,
+        'virt/mixin.py',
+    ),
     (
         DRIVER,
         'finish_migration',
-        'self context migration instance',
+        'self context migration instance disk_info network_info image_meta '
+        'resize_instance allocations',
         False,
         'virt/mixin.py',
     ),
@@ -252,6 +272,20 @@ class SignatureTest(test.NoDBTestCase):
             (inside.inventory, inside.traits, inside.resources),
             'nova changed what a ProviderTree consists of: adapt '
             'nova_accel/virt/tree.py, Settled',
+        )
+
+    def test_a_move_claim_works_on_a_copy(self) -> None:
+        for claim, server in (('Claim', 'instance_ref'), ('MoveClaim', '')):
+            source = inspect.getsource(getattr(claims, claim).abort)
+            self.assertIn(
+                f'self.{server or "instance"},',
+                source,
+                f'nova aborts a {claim} with another record of the server: '
+                'adapt _informed in nova_accel/virt/tracker.py',
+            )
+        self.assertIn(
+            'self.instance = instance.obj_clone()',
+            inspect.getsource(claims.Claim.__init__),
         )
 
     def test_a_resource_is_what_we_build(self) -> None:

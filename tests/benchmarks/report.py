@@ -1,0 +1,80 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""The figures as a table."""
+
+import collections.abc
+import math
+
+from rich import box
+from rich import console
+from rich import table
+
+from tests.benchmarks import targets
+
+_NOTE = """\
+Ours and stock nova's were measured in one run, on the same node file, A/B/A/B.
+RPC: round trips that a remote libvirt connection makes, counted over the whole
+operation, inherited code of nova's included. ms: CPU time that accelerators
+take of it, the least of several runs.
+"""
+
+
+def show(
+    rows: collections.abc.Iterable[targets.Row], out: console.Console
+) -> None:
+    """Print all figures, those without a target below the others."""
+    rows = list(rows)
+    out.print()
+    out.print(_table([r for r in rows if r.target], 'Targets'))
+    out.print(
+        _table([r for r in rows if not r.target], 'What else was measured')
+    )
+    out.print(_NOTE)
+
+
+def _table(
+    rows: collections.abc.Iterable[targets.Row], title: str
+) -> table.Table:
+    found = table.Table(title=title, title_justify='left', box=box.SIMPLE_HEAD)
+    for head in ('name', 'workload'):
+        found.add_column(head, overflow='fold')
+    for head in ('ours', 'stock', 'ratio'):
+        found.add_column(head, justify='right', no_wrap=True)
+    for head in ('target', 'met'):
+        found.add_column(head, no_wrap=True)
+    for row in rows:
+        found.add_row(
+            row.name,
+            row.workload,
+            _figure(row.ours, row.unit),
+            _figure(row.stock, row.unit),
+            _ratio(row),
+            row.target.text if row.target else '',
+            _met(row),
+        )
+    return found
+
+
+def _figure(number: float, unit: str) -> str:
+    return f'{number:,} {unit}'.strip()
+
+
+def _ratio(row: targets.Row) -> str:
+    if row.unit == 'exponent':
+        return ''
+    return '∞' if math.isinf(row.ratio) else f'{row.ratio:,.3g}'
+
+
+def _met(row: targets.Row) -> str:
+    if row.target is None:
+        return ''
+    return '[green]yes[/]' if row.met else '[bold red]NO[/]'

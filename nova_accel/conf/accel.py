@@ -112,7 +112,7 @@ def paths(conf: cfg.ConfigOpts) -> sources.Paths:
 
 
 def _is_set(conf: cfg.ConfigOpts, name: str) -> bool:
+    # By a file, the command line or the environment: oslo.config goes on to
+    # report an override, which only programs make, after it was cleared.
     found = conf.get_location(name, 'accel')
-    return (
-        found is not None and found.location is not cfg.Locations.opt_default
-    )
+    return found is not None and bool(found.location.is_user_controlled)

@@ -57,6 +57,14 @@ class OptionsTest(testtools.TestCase):
             {'/etc/nova/accel.yaml'}, accel.paths(self.conf).optional
         )
 
+    def test_an_override_that_was_cleared_leaves_no_trace(self) -> None:
+        self.read('')
+        self.conf.set_override('config_dir', '/a', 'accel')
+        self.assertEqual('/a', accel.paths(self.conf).config_dir)
+        self.conf.clear_override('config_dir', 'accel')
+        found = accel.paths(self.conf)
+        self.assertIn(found.config_dir, found.optional)
+
     def test_an_empty_value_means_none(self) -> None:
         self.read('[accel]\nconfig =\nconfig_dir =\n')
         self.assertEqual((), sources.find(accel.paths(self.conf)))

@@ -47,9 +47,7 @@ def lost(*buses):
 
 def desired(offer, held=(), known=(), former=None):
     seen = inventory.joined({}, former) if former else {}
-    return inventory.desired(
-        hosts.NODE, offer, held, hosts.known(known), seen
-    )
+    return inventory.desired(hosts.NODE, offer, held, hosts.known(known), seen)
 
 
 def counts(provider):

@@ -218,11 +218,11 @@ class FailureTest(cloud.CloudTestCase):
         flavor = self.flavor(resources__VGPU=1)
 
         def refuse_once(original: ty.Any, name: str) -> ty.Any:
-            def claim(wants: ty.Any) -> ty.Any:
+            def claim(*args: ty.Any) -> ty.Any:
                 if not refused:
                     refused.append(name)
                     raise accel_refusal()
-                return original(wants)
+                return original(*args)
 
             return claim
 

@@ -17,12 +17,14 @@ have proved is then not proved. ``NOVA_ACCEL_REQUIRE_LIBVIRTD=1`` makes that a
 failure.
 """
 
+import fcntl
 import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import fixtures
@@ -35,6 +37,9 @@ NOT_CHECKED = (
     'NOT CHECKED: that discovery reads a real libvirtd (events, reconnection,'
     " this machine's PCI devices against sysfs), because {}"
 )
+
+
+_LOCK = 'nova-accel-libvirtd.lock'
 
 
 class Libvirtd(fixtures.Fixture):
@@ -57,8 +62,22 @@ class Libvirtd(fixtures.Fixture):
             *('--pid-file', str(self.folder / 'pid')),
         ]
         self.uri = f'qemu+unix:///system?socket={self.folder}/libvirt-sock'
+        self.lock()
         self.addCleanup(self.stop)
         self.start()
+
+    def lock(self):
+        # Whatever its socket, a machine has room for one libvirtd: its
+        # drivers keep their pid files below /run.
+        file = open(pathlib.Path(tempfile.gettempdir(), _LOCK), 'w')
+        self.addCleanup(file.close)
+        for _ in range(900):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.1)
+        raise RuntimeError(f'another test keeps {file.name} locked')
 
     def start(self):
         with open(self.folder / 'log', 'ab') as log:

@@ -58,7 +58,6 @@ TIERS = (
     Tier('functional', 'nova', counts=True, minutes=30),
     Tier('functional-eventlet', 'nova', counts=True, minutes=30),
     Tier('install', 'nova', counts=True, minutes=15),
-    Tier('bench', 'nova', counts=False, minutes=20),
 )
 
 # Whatever decides what an environment holds.

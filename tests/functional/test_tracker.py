@@ -177,30 +177,7 @@ class BootTest(cloud.CloudTestCase):
         self.assertEqual([], self.connection_of('host1').listAllDomains(0))
         server = self.boot(self.one)
         self._delete_server(server)
-        self._a_server_that_vanishes_while_it_is_built()
         self._a_node_of_somebody_else()
-
-    def _a_server_that_vanishes_while_it_is_built(self) -> None:
-        """As if deleted through the API while nova-compute seemed down."""
-
-        def spawn(
-            context: ty.Any, instance: ty.Any, *args: ty.Any, **kwargs: ty.Any
-        ) -> None:
-            objects.Instance.get_by_uuid(context, instance.uuid).destroy()
-            self.run_periodic()
-            raise nova_exception.InstanceNotFound(instance_id=instance.uuid)
-
-        with mock.patch.object(self.driver, 'spawn', spawn):
-            self.api.post_server(
-                {
-                    'server': self._build_server(
-                        flavor_id=self.one, networks='none'
-                    )
-                }
-            )
-        self.run_periodic()
-        self.assertEqual(frozenset(), self.driver.accel.held)
-        self.assertEqual({}, self.driver.accel.picks)
 
     def _a_node_of_somebody_else(self) -> None:
         node = self.driver.accel.now.node

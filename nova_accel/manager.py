@@ -273,10 +273,10 @@ class Manager:
         """Take over what the database says is held.
 
         :param meant: units that are held too, although nova has just
-            forgotten them. Whatever else it does not name is nobody's.
+            forgotten them: picks that their server's record does not name
+            yet, for one. Whatever else it does not name is nobody's.
         """
-        self._ledger.settle(persisted)
-        self._ledger.release(self._ledger.held() - meant)
+        self._ledger.settle(meant)
         self._hold(persisted | meant)
         self._settled = True
 

@@ -20,13 +20,16 @@ state    event                                            next
 =======  ===============================================  =======
 absent   add: a claim call picked it                      picked
 absent   settle, release                                  absent
-picked   settle: it was read back from the database       absent
-picked   release: its server gave it up, the claim call   absent
-         that picked it failed, or nobody waits for it
+picked   settle: it is among the unsaved                  picked
+picked   settle: it is not: the record of its server      absent
+         names it, or its server is gone
+picked   release: its server gave it up, or the claim     absent
+         call that picked it failed
 picked   add: it would serve two servers                  error
 =======  ===============================================  =======
 
-Each pick names its server: a pick whose server is gone is nobody's.
+Each pick names its server. That the record of another one names the unit
+says nothing: it may be outdated.
 
 Not thread safe: callers hold nova's compute resource lock.
 """
@@ -61,9 +64,9 @@ class Ledger:
         for claim in claims:
             self._picks.pop(claim, None)
 
-    def settle(self, persisted: _Claims) -> None:
-        """Forget picks that the database has: it tells the tracker."""
-        self.release(persisted)
+    def settle(self, unsaved: _Claims) -> None:
+        """Keep these picks alone."""
+        self.release(self.held().difference(unsaved))
 
     def held(self) -> frozenset[inventory.Claim]:
         """Return all picks that the database does not have yet."""

@@ -29,6 +29,7 @@ import typing as ty
 
 from nova.compute import resource_tracker
 from nova.compute import task_states
+from nova.compute import vm_states
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
@@ -267,34 +268,50 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
         self, context: nova_context.RequestContext, instance_by_uuid: ty.Any
     ) -> None:
         super()._populate_assigned_resources(context, instance_by_uuid)
-        persisted = self._ours(
-            claims_of(
-                resource
-                for classes in self.assigned_resources.values()
-                for resources in classes.values()
-                for resource in resources
-            )
-        )
-        meant = self._meant(context, self.accel.held - persisted)
+        saved = self._saved(instance_by_uuid)
+        persisted = self._ours(itertools.chain.from_iterable(saved.values()))
+        meant = self._unsaved(saved)
+        meant |= self._moved(context, self.accel.held - persisted - meant)
         self.accel.settle(persisted, meant)
         self._add_assigned_resources(_resources(meant))
 
-    def _meant(
+    def _saved(
+        self, instance_by_uuid: ty.Any
+    ) -> dict[str, frozenset[inventory.Claim]]:
+        """What the record of each server names, as far as it is here."""
+        found = {
+            uuid: claims_of(instance_by_uuid[uuid].resources)
+            for uuid in self.tracked_instances
+            # While it is being unshelved, that is what it had before.
+            if instance_by_uuid[uuid].vm_state != vm_states.SHELVED_OFFLOADED
+        }
+        for uuid, migration in self.tracked_migrations.items():
+            units = _moving(migration.instance, _ends(migration, self.host))
+            found[uuid] = found.get(uuid, frozenset()) | claims_of(units)
+        return found
+
+    def _unsaved(
+        self,
+        saved: collections.abc.Mapping[str, frozenset[inventory.Claim]],
+    ) -> frozenset[inventory.Claim]:
+        """Units of servers that are being built or unshelved."""
+        return frozenset(
+            pick
+            for pick, server in self.accel.picks.items()
+            if server in self.tracked_instances
+            and pick not in saved.get(server, ())
+        )
+
+    def _moved(
         self,
         context: nova_context.RequestContext,
         absent: frozenset[inventory.Claim],
     ) -> frozenset[inventory.Claim]:
-        """Units that servers count on although the refill left them out."""
-        servers = self.accel.picks
-        # Claimed, but not saved: the server is being built or unshelved.
-        unsaved = {
-            c for c in absent if servers.get(c) in self.tracked_instances
-        }
-        others = absent - unsaved
-        if others:
-            moving = map(_moving, _unfinished(context))
-            others &= claims_of(itertools.chain.from_iterable(moving))
-        return others | unsaved
+        """Units of servers whose move nova's refill does not see."""
+        if not absent:
+            return absent
+        moving = map(_moving, _unfinished(context))
+        return absent & claims_of(itertools.chain.from_iterable(moving))
 
     def _check_resources(self, context: nova_context.RequestContext) -> None:
         """Let stock check what is stock's.

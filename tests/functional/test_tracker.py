@@ -11,24 +11,34 @@
 # under the License.
 """What nova forgets, and what it must not remember for ever."""
 
+import collections.abc
 import contextlib
+import threading
 import typing as ty
 from unittest import mock
 
 import fixtures
 from nova.compute import provider_tree
+from nova.compute import resource_tracker
+from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 from nova import test
 from nova.tests.functional.api import client
 from oslo_utils import uuidutils
 
+from nova_accel.backends import fake
 from nova_accel.core import inventory
+from nova_accel.core import whitelist
+from nova_accel import manager
 from nova_accel.testing import cloud
 from nova_accel.virt import mixin
 from nova_accel.virt import tracker
 
 from tests.functional import rules
+from tests.unit.core import hosts
+
+CARD = 'pci_0000_18_00_0'
 
 
 class MoveTest(cloud.CloudTestCase):
@@ -177,7 +187,39 @@ class BootTest(cloud.CloudTestCase):
         self.assertEqual([], self.connection_of('host1').listAllDomains(0))
         server = self.boot(self.one)
         self._delete_server(server)
+        self._a_server_that_vanishes_while_it_is_built()
         self._a_node_of_somebody_else()
+
+    def _a_server_that_vanishes_while_it_is_built(self) -> None:
+        """As if deleted through the API while nova-compute seemed down."""
+        compute = self.computes['host1'].manager
+        build, built = compute._do_build_and_run_instance, threading.Event()
+
+        def spawn(
+            context: ty.Any, instance: ty.Any, *args: ty.Any, **kwargs: ty.Any
+        ) -> None:
+            self.assertEqual(1, len(self.driver.accel.held))
+            objects.Instance.get_by_uuid(context, instance.uuid).destroy()
+            self.run_periodic()
+            raise nova_exception.InstanceNotFound(instance_id=instance.uuid)
+
+        def watched(*args: ty.Any, **kwargs: ty.Any) -> ty.Any:
+            try:
+                return build(*args, **kwargs)
+            finally:
+                built.set()
+
+        with (
+            mock.patch.object(self.driver, 'spawn', side_effect=spawn) as seen,
+            mock.patch.object(compute, '_do_build_and_run_instance', watched),
+        ):
+            server = self._build_server(flavor_id=self.one, networks='none')
+            self.api.post_server({'server': server})
+            self.assertTrue(built.wait(30))
+        seen.assert_called_once()
+        self.run_periodic()
+        self.assertEqual(frozenset(), self.driver.accel.held)
+        self.assertEqual({}, self.driver.accel.picks)
 
     def _a_node_of_somebody_else(self) -> None:
         node = self.driver.accel.now.node
@@ -221,6 +263,54 @@ class BootTest(cloud.CloudTestCase):
         self.placement.delete(f'/resource_providers/{provider}')
         self.assertNotIn(provider, self.accel_providers('host1').values())
         self.computes['host1'].manager.reportclient.clear_provider_cache()
+
+
+class UnsavedTest(cloud.CloudTestCase):
+    """A claim, the periodic, another claim, and only then the save."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # One card, so that both servers ask the same one.
+        self.start_host('host1', 't4', rules.T4_8Q, without=[CARD])
+        self.one = self.flavor(resources__VGPU=1)
+        self.others: list[dict[str, ty.Any]] = []
+
+    def tearDown(self) -> None:
+        self.assert_invariants()
+        super().tearDown()
+
+    @contextlib.contextmanager
+    def overtaken(
+        self, where: object, verb: str
+    ) -> collections.abc.Iterator[None]:
+        """Boot another server at the beginning of a verb."""
+        original = getattr(where, verb)
+
+        def late(*args: ty.Any, **kwargs: ty.Any) -> ty.Any:
+            if not self.others:
+                self.others.append({})
+                self.run_periodic()
+                self.others[0] = self.boot(self.one)
+            return original(*args, **kwargs)
+
+        with mock.patch.object(where, verb, late):
+            yield
+
+    def test_during_a_build(self) -> None:
+        # Its claim is made, and next it is saved.
+        with self.overtaken(
+            self.computes['host1'].manager, '_validate_instance_group_policy'
+        ):
+            server = self.boot(self.one)
+        self.assertNotEqual(self.claims(server), self.claims(self.others[0]))
+
+    def test_during_an_unshelve(self) -> None:
+        server = self.boot(self.one)
+        self._shelve_server(server)
+        self.run_periodic()
+        with self.overtaken(self.computes['host1'].driver, 'spawn'):
+            self._unshelve_server(server)
+        self.assertNotEqual(self.claims(server), self.claims(self.others[0]))
 
 
 class WithdrawnTest(cloud.CloudTestCase):
@@ -275,3 +365,150 @@ class RecordTest(test.NoDBTestCase):
         orphan = objects.Instance(uuid=uuidutils.generate_uuid())
         mixin.AccelDriverMixin._detach(driver, orphan)
         self.assertEqual([], detached)
+
+
+class CallTest(test.NoDBTestCase):
+    """What is left of a claim call that fails."""
+
+    RULE = hosts.rule('t4', 1, models=('nvidia-233',))
+    PROVIDER = hosts.provider_of('sn:1')
+    ALLOCATIONS: ty.ClassVar[dict[str, ty.Any]] = {
+        PROVIDER: {'resources': {'VGPU': 1}},
+        hosts.NODE.uuid: {'resources': {'VCPU': 1}},
+    }
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.accel = manager.Manager(fake.FakeBackend([hosts.t4(1)]))
+        self.accel.start(hosts.NODE, whitelist.Whitelist((self.RULE,)))
+        self.rt = resource_tracker.ResourceTracker(
+            'host1', mock.Mock(), reportclient=mock.Mock()
+        )
+        self.rt.provider_tree = provider_tree.ProviderTree()
+        tracker.adopt(self.rt, self.accel)
+
+    def claim(self, body: ty.Any, server: str = 'a') -> None:
+        """Run a claim call whose inside is ``body``."""
+        instance = mock.Mock(uuid=server)
+        with mock.patch.object(
+            resource_tracker.ResourceTracker,
+            'instance_claim',
+            lambda *args: body(),
+        ):
+            self.rt.instance_claim(self.context, instance)
+
+    @property
+    def context(self) -> ty.Any:
+        return nova_context.get_admin_context()
+
+    def pick(self) -> None:
+        self.rt._claim_resources(self.ALLOCATIONS)
+
+    def pick_and_fail(self) -> None:
+        self.pick()
+        raise ValueError
+
+    def assert_held(self, *servers: str) -> None:
+        self.assertEqual(sorted(servers), sorted(self.accel.picks.values()))
+        self.assertEqual(len(servers), len(self.accel.held))
+        assigned = self.rt.assigned_resources[self.PROVIDER]['VGPU']
+        self.assertEqual(self.accel.held, tracker.claims_of(assigned))
+
+    def test_a_call_that_fails_gives_back_what_it_picked(self) -> None:
+        self.claim(self.pick)
+        self.assertRaises(ValueError, self.claim, self.pick_and_fail, 'b')
+        self.assert_held('a')
+
+    def test_a_call_that_picked_nothing_gives_back_nothing(self) -> None:
+        self.claim(self.pick)
+        self.assertRaises(ValueError, self.claim, self.fail_at_once)
+        self.assert_held('a')
+
+    def fail_at_once(self) -> None:
+        raise ValueError
+
+    def test_stock_cannot_meet_its_part(self) -> None:
+        with mock.patch.object(
+            resource_tracker.ResourceTracker,
+            '_claim_resources',
+            side_effect=ValueError,
+        ):
+            self.assertRaises(ValueError, self.claim, self.pick)
+        self.assert_held()
+
+    def test_a_call_within_a_call(self) -> None:
+        def outer() -> None:
+            self.pick()
+            self.assertRaises(ValueError, self.claim, self.pick_and_fail, 'b')
+            self.assert_held('a')
+
+        self.claim(outer)
+        self.assert_held('a')
+
+        def failing() -> None:
+            self.assertRaises(ValueError, self.claim, self.fail_at_once)
+            self.pick_and_fail()
+
+        self.assertRaises(ValueError, self.claim, failing, 'c')
+        self.assert_held('a')
+
+    def test_a_unit_that_another_server_got_meanwhile_stays_his(self) -> None:
+        def overtaken() -> None:
+            self.pick()
+            picks = list(self.accel.picks)
+            self.rt._release_assigned_resources(tracker._resources(picks))
+            self.claim(self.pick, 'b')
+            raise ValueError
+
+        self.assertRaises(ValueError, self.claim, overtaken)
+        self.assert_held('b')
+
+    def test_what_is_full_is_rescheduled(self) -> None:
+        for server in 'ab':
+            self.claim(self.pick, server)
+        self.assertRaisesRegex(
+            nova_exception.ComputeResourcesUnavailable,
+            '0 free, 1 asked',
+            self.claim,
+            self.pick,
+            'c',
+        )
+        self.assert_held('a', 'b')
+
+    def test_a_pick_is_saved_once_its_own_server_says_so(self) -> None:
+        """Two servers are unshelved, each to what the other one had."""
+        for server in 'ab':
+            self.claim(self.pick, server)
+        first, second = sorted(self.accel.held)
+        self.refill(a=(second, 'shelved_offloaded'))
+        self.assertEqual({first: 'a', second: 'b'}, self.accel.picks)
+        self.refill(a=(second, 'shelved_offloaded'), b=(second, 'active'))
+        self.assertEqual({first: 'a'}, self.accel.picks)
+        self.refill(a=(second, 'shelved_offloaded'), b=(second, 'active'))
+        self.assertEqual({first, second}, self.accel.held)
+        self.refill(a=(first, 'active'))
+        self.assertEqual({first}, self.accel.held)
+        self.assertEqual({}, self.accel.picks)
+
+    def test_what_a_server_had_before_it_was_shelved_is_free(self) -> None:
+        self.claim(self.pick, 'a')
+        self.claim(self.pick, 'b')
+        had, _other = sorted(self.accel.held)
+        self.accel.unclaim([had])
+        self.refill(b=(had, 'shelved_offloaded'))
+        self.claim(self.pick, 'c')
+        self.assertEqual('c', self.accel.picks[had])
+
+    def refill(self, **servers: tuple[inventory.Claim, str]) -> None:
+        """Let the database name one unit of some servers here."""
+        others = dict.fromkeys('ab', (None, 'building'))
+        records = {
+            name: mock.Mock(
+                resources=tracker._resources([claim] if claim else []),
+                vm_state=state,
+            )
+            for name, (claim, state) in {**others, **servers}.items()
+        }
+        self.rt.tracked_instances = set(records)
+        with mock.patch.object(tracker, '_unfinished', return_value=[]):
+            self.rt._populate_assigned_resources(self.context, records)

@@ -25,9 +25,7 @@ class LedgerTest(testtools.TestCase):
     # The table at the top of the module: picked before, event, picked after.
     @ddt.data(
         ('', 'add', 'a'),
-        ('', 'settle', ''),
         ('', 'release', ''),
-        ('a', 'settle', ''),
         ('a', 'release', ''),
     )
     @ddt.unpack
@@ -36,6 +34,16 @@ class LedgerTest(testtools.TestCase):
         book.add(claims('b', *before))
         getattr(book, event)(claims('a'))
         self.assertEqual(frozenset(claims('b', *after)), book.held())
+
+    @ddt.data(('', '', ''), ('', 'a', ''), ('ab', 'a', 'a'), ('a', '', ''))
+    @ddt.unpack
+    def test_settle(self, before, unsaved, after):
+        book = ledger.Ledger()
+        book.add(claims(*before), 'server')
+        book.settle(claims(*unsaved))
+        self.assertEqual(
+            dict.fromkeys(claims(*after), 'server'), book.servers()
+        )
 
     @ddt.data(('a',), ('n', 'a'), ('0x', '0x'))
     def test_nothing_is_picked_twice(self, units):

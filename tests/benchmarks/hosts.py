@@ -11,6 +11,8 @@
 # under the License.
 """Hosts to measure: real nova-compute with either driver on one node file."""
 
+import abc
+import collections
 import collections.abc
 import dataclasses
 import pathlib
@@ -20,24 +22,24 @@ from unittest import mock
 
 from nova_accel.testing import cloud
 
-import nova.compute.build_results
-from nova.compute import vm_states
-from nova.network import model as network_model
+from nova.compute import build_results
+from nova.compute import provider_tree
 from nova import objects
 from nova.scheduler.client import report
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import host as libvirt_host
 from oslo_utils import uuidutils
 
 from nova_accel.core import naming
+from nova_accel import manager
+from nova_accel.testing import machine
 from nova_accel.testing import node_xml
 from nova_accel.virt import tree
 
 from tests.benchmarks import counting
 from tests.benchmarks import placement
-
-OURS = 'accel.LibvirtAccelDriver'
-STOCK = 'libvirt.LibvirtDriver'
+from tests.benchmarks import servers
 
 # What a card of node_xml.vgpu_host() holds most of.
 VGPU_TYPE = 'nvidia-230'
@@ -49,28 +51,16 @@ devices:
     match: {{vendor_id: "10de", product_id: "1eb8"}}
     models: [{VGPU_TYPE}]
 """
-
-_DOMAIN = """<domain type='kvm'>
-  <name>{name}</name>
-  <uuid>{uuid}</uuid>
-  <memory>524288</memory>
-  <vcpu>1</vcpu>
-  <os><type>hvm</type></os>
-  <devices>{devices}</devices>
-</domain>
-"""
-_HOSTDEV = """
-    <hostdev mode='subsystem' type='mdev' model='vfio-pci'>
-      <source><address uuid='{}'/></source>
-    </hostdev>"""
-_MDEV = """<device>
-  <parent>{parent}</parent>
+_MDEV = f"""<device>
+  <parent>{{parent}}</parent>
   <capability type='mdev'>
-    <type id='{type_id}'/>
-    <uuid>{uuid}</uuid>
+    <type id='{VGPU_TYPE}'/>
+    <uuid>{{uuid}}</uuid>
   </capability>
 </device>
 """
+
+_list_pci_devices = libvirt_driver.LibvirtDriver._get_pci_passthrough_devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +88,7 @@ class Slot:
     """Where one vGPU goes.
 
     :ivar function: libvirt's name of the virtual function.
-    :ivar unit: what a server's claim on it says, '' with stock nova.
+    :ivar unit: what a server's claim on it says, '' where nothing does.
     """
 
     function: str
@@ -117,24 +107,35 @@ class Slot:
         return uuidutils.generate_uuid()
 
 
-class Host:
-    """One nova-compute, and the machine it runs on."""
+def connect(name: str, node_file: str) -> counting.CountingConnection:
+    """Return the connection to a new host."""
+    return counting.CountingConnection(
+        node_file,
+        hostname=name,
+        host_info=fakelibvirt.HostInfo(
+            cpu_nodes=2, cpu_sockets=1, cpu_cores=2, cpu_threads=2
+        ),
+    )
 
-    def __init__(self, bench: 'Bench', driver: str, node_file: str) -> None:
+
+class Host(abc.ABC):
+    """One nova-compute, and the machine it runs on.
+
+    :ivar spare: slots that nothing has been put into.
+    """
+
+    compute_driver: str
+    mdev_types: collections.abc.Sequence[str] = ()
+
+    def __init__(self, bench: 'Bench', node_file: str) -> None:
         self._bench = bench
         self._context = bench.context
-        self._driver = driver
         self.root = uuidutils.generate_uuid()
-        self.name = f'{driver.split(".")[0]}-{self.root[:8]}'
+        self.name = f'{type(self).__name__.lower()}-{self.root[:8]}'
         self.placement = placement.Placement()
-        self.connection = counting.CountingConnection(
-            node_file,
-            hostname=self.name,
-            host_info=fakelibvirt.HostInfo(
-                cpu_nodes=2, cpu_sockets=1, cpu_cores=2, cpu_threads=2
-            ),
-        )
+        self.connection = connect(self.name, node_file)
         self.start()
+        self.spare = self.slots()
 
     @property
     def manager(self) -> ty.Any:
@@ -144,13 +145,20 @@ class Host:
     def driver(self) -> ty.Any:
         return self._service.manager.driver
 
+    @abc.abstractmethod
+    def slots(self) -> list[Slot]:
+        """Return all slots, by their function."""
+
+    @abc.abstractmethod
+    def discover(self) -> None:
+        """Do what the driver does about its devices when it starts."""
+
+    # What nova-compute does
+
     def start(self) -> None:
         """Start nova-compute, or start it anew."""
-        stock = self._driver == STOCK
-        self._bench.flags(compute_driver=self._driver)
-        self._bench.flags(
-            enabled_mdev_types=[VGPU_TYPE] if stock else [], group='devices'
-        )
+        self._bench.flags(compute_driver=self.compute_driver)
+        self._bench.flags(enabled_mdev_types=self.mdev_types, group='devices')
         self._bench.mock_conn.return_value = self.connection
         with (
             mock.patch.object(
@@ -162,6 +170,7 @@ class Host:
         ):
             self._service = self._bench.start_service('compute', self.name)
             self.driver._host.get_node_uuid()
+        # Hosts that are started later have another.
         connection = self.connection
         self.driver._host.get_connection = lambda: connection
 
@@ -170,159 +179,150 @@ class Host:
         self.start()
 
     def refresh(self) -> None:
-        """Nova's periodic update_available_resource, all of it."""
+        """Run nova's periodic update_available_resource, all of it."""
         self.manager.update_available_resource(self._context)
 
     def update(self) -> None:
-        """The same without its thread, for a look at the CPU time."""
+        """Do the same in this very thread."""
         self.manager.rt.update_available_resource(self._context, self.name)
 
     def look(self) -> None:
-        """What the driver does in it."""
-        tree = self.placement.get_provider_subtree_and_ensure_root(
-            self._context, self.root, name=self.name
-        )
+        """Do what the driver does in it, on the tree of the last update."""
         self.driver.get_available_resource(self.name)
-        self.driver.update_provider_tree(tree, self.name)
-
-    def slots(self) -> list[Slot]:
-        """All slots, by their function."""
-        return sorted(self._ours() if self._driver == OURS else self._stock())
-
-    def _ours(self) -> collections.abc.Iterator[Slot]:
-        for rp, pool in self.driver.accel.now.index.pools.items():
-            for unit in pool.stocks[0].units:
-                yield Slot(unit.function.name, rp, str(unit.id))
-
-    def _stock(self) -> collections.abc.Iterator[Slot]:
-        for rp in self.placement.tree.get_provider_uuids(self.root):
-            function = self.placement.tree.data(rp).name
-            if rp != self.root:
-                yield Slot(function.removeprefix(f'{self.name}_'), rp)
-
-    def take(self, number: int) -> list[Slot]:
-        """Return the first slots; all others become ``spare``."""
-        slots = self.slots()
-        self.spare = slots[number:]
-        return slots[:number]
-
-    def make(self, slots: list[Slot]) -> list[str]:
-        """Create mediated devices; return their uuids."""
-        uuids = [slot.mdev_uuid for slot in slots]
-        for slot, uuid in zip(slots, uuids, strict=True):
-            self.connection.machine.create(
-                _MDEV.format(
-                    parent=slot.function, type_id=VGPU_TYPE, uuid=uuid
-                )
-            )
-        return uuids
-
-    def empty(self) -> None:
-        """Destroy all mediated devices."""
-        machine = self.connection.machine
-        for name, kind in machine.names():
-            if kind == 'mdev':
-                machine.destroy(name)
-
-    def fill(self, slots: list[Slot], servers: int) -> None:
-        """Make mediated devices, and servers that hold them all."""
-        made = list(zip(slots, self.make(slots), strict=True))
-        for number in range(servers):
-            self._server(made[number::servers])
-
-    def _server(self, held: list[tuple[Slot, str]]) -> None:
-        instance = self._instance(
-            [slot for slot, _uuid in held],
-            host=self.name,
-            node=self.name,
-            compute_id=self.manager.rt.compute_nodes[self.name].id,
-            vm_state=vm_states.ACTIVE,
-            power_state=1,
+        self.driver.update_provider_tree(
+            self.manager.rt.provider_tree, self.name
         )
-        xml = _DOMAIN.format(
-            name=instance.name,
-            uuid=instance.uuid,
-            devices=''.join(_HOSTDEV.format(uuid) for _slot, uuid in held),
-        )
-        self.connection.defineXML(xml).create()
-
-    def _instance(
-        self, slots: list[Slot], **facts: ty.Any
-    ) -> objects.Instance:
-        """Write a server into nova's database and into Placement."""
-        flavor = objects.Flavor(
-            name='bench',
-            flavorid='bench',
-            memory_mb=512,
-            vcpus=1,
-            root_gb=1,
-            ephemeral_gb=0,
-            swap=0,
-            extra_specs={},
-        )
-        instance = objects.Instance(
-            self._context,
-            uuid=uuidutils.generate_uuid(),
-            project_id=self._context.project_id,
-            user_id=self._context.user_id,
-            memory_mb=512,
-            vcpus=1,
-            root_gb=1,
-            ephemeral_gb=0,
-            flavor=flavor,
-            old_flavor=None,
-            new_flavor=None,
-            system_metadata={},
-            image_ref='155d900f-4e14-4e4c-a73d-069cbf4541e6',
-            pci_requests=objects.InstancePCIRequests(requests=[]),
-            resources=objects.ResourceList(
-                objects=[
-                    tree.resource(slot.provider, 'VGPU', slot.unit)
-                    for slot in slots
-                    if slot.unit and 'host' in facts
-                ]
-            ),
-            **facts,
-        )
-        instance.create()
-        cache = objects.InstanceInfoCache.new(self._context, instance.uuid)
-        cache.network_info = network_model.NetworkInfo()
-        cache.save()
-        amounts: dict[str, dict[str, int]] = {
-            self.root: {'VCPU': 1, 'MEMORY_MB': 512, 'DISK_GB': 1}
-        }
-        for slot in slots:
-            taken = amounts.setdefault(slot.provider, {'VGPU': 0})
-            taken['VGPU'] += 1
-        self.placement.allocate(instance.uuid, amounts)
-        return instance
 
     def spawn(self, slots: list[Slot]) -> None:
         """Build a server on these slots, from the claim to the running guest.
 
         :raises RuntimeError: it was not built.
         """
-        instance = self._instance(slots, vm_state=vm_states.BUILDING)
-        objects.InstanceAction.action_start(
-            self._context, instance.uuid, 'create'
-        )
+        instance = servers.requested(self._context)
+        self._allocate(instance, slots)
         result = self.manager._do_build_and_run_instance(
             self._context,
             instance,
-            {'properties': {}},
-            None,
-            {},
-            'password',
-            [],
-            objects.NetworkRequestList(
+            image={'properties': {}},
+            request_spec=None,
+            filter_properties={},
+            admin_password='password',
+            injected_files=[],
+            requested_networks=objects.NetworkRequestList(
                 objects=[objects.NetworkRequest(network_id='none')]
             ),
-            [],
-            objects.BlockDeviceMappingList(objects=[]),
+            security_groups=[],
+            block_device_mapping=objects.BlockDeviceMappingList(objects=[]),
             node=self.name,
         )
-        if result != nova.compute.build_results.ACTIVE:
+        if result != build_results.ACTIVE:
             raise RuntimeError(f'The server was not built: {result}')
+
+    # What is done to it
+
+    def take(self, number: int) -> list[Slot]:
+        """Return some slots; they are spare no more."""
+        taken, self.spare = self.spare[:number], self.spare[number:]
+        return taken
+
+    def make(self, slots: list[Slot]) -> list[str]:
+        """Create mediated devices; return their uuids."""
+        uuids = [slot.mdev_uuid for slot in slots]
+        for slot, uuid in zip(slots, uuids, strict=True):
+            self.connection.machine.create(
+                _MDEV.format(parent=slot.function, uuid=uuid)
+            )
+        return uuids
+
+    def fill(self, slots: list[Slot], number: int) -> None:
+        """Make mediated devices, and so many servers that hold them all."""
+        made = list(zip(slots, self.make(slots), strict=True))
+        for first in range(number):
+            self._add_server(dict(made[first::number]))
+
+    def _add_server(self, mdevs: dict[Slot, str]) -> None:
+        instance = servers.running(
+            self._context,
+            self.manager.rt.compute_nodes[self.name],
+            [
+                tree.resource(slot.provider, 'VGPU', slot.unit)
+                for slot in mdevs
+                if slot.unit
+            ],
+        )
+        self._allocate(instance, mdevs)
+        xml = servers.domain(instance, mdevs.values())
+        self.connection.defineXML(xml).create()
+
+    def _allocate(
+        self,
+        instance: objects.Instance,
+        slots: collections.abc.Iterable[Slot],
+    ) -> None:
+        vgpus = collections.Counter(slot.provider for slot in slots)
+        amounts = {rp: {'VGPU': number} for rp, number in vgpus.items()}
+        self.placement.allocate(
+            instance.uuid, {self.root: servers.AMOUNTS, **amounts}
+        )
+
+    def empty(self) -> None:
+        """Destroy all mediated devices."""
+        for name, kind in self.connection.machine.names():
+            if kind == 'mdev':
+                self.connection.machine.destroy(name)
+        self.spare = self.slots()
+
+    def change(self, name: str, xml: str) -> None:
+        """Let libvirt say that a device has changed, and to what."""
+        self.connection.machine._rendered[name] = xml
+        self.connection.machine._tell(machine.UPDATED, name)
+
+    def _new_tree(self) -> provider_tree.ProviderTree:
+        new = provider_tree.ProviderTree()
+        new.new_root(self.name, self.root, generation=0)
+        return new
+
+
+class Ours(Host):
+    compute_driver = 'accel.LibvirtAccelDriver'
+
+    def slots(self) -> list[Slot]:
+        pools = self.driver.accel.now.index.pools
+        return sorted(
+            Slot(unit.function.name, rp, str(unit.id))
+            for rp, pool in pools.items()
+            for unit in pool.stocks[0].units
+        )
+
+    def discover(self) -> None:
+        before = self.driver.accel
+        new = manager.Manager(self.driver.accel_backend())
+        self.driver.accel = new
+        new.start(before.now.node, before.now.rules)
+        self.driver.get_available_resource(self.name)
+        self.driver.update_provider_tree(self._new_tree(), self.name)
+        self.driver.accel = before
+
+
+class Stock(Host):
+    compute_driver = 'libvirt.LibvirtDriver'
+    mdev_types = (VGPU_TYPE,)
+
+    def slots(self) -> list[Slot]:
+        names = {
+            rp: self.placement.tree.data(rp).name
+            for rp in self.placement.tree.get_provider_uuids(self.root)
+        }
+        return sorted(
+            Slot(name.removeprefix(f'{self.name}_'), rp)
+            for rp, name in names.items()
+            if rp != self.root
+        )
+
+    def discover(self) -> None:
+        _list_pci_devices.cache_clear()
+        self.driver._get_pci_passthrough_devices()
+        self.driver.update_provider_tree(self._new_tree(), self.name)
 
 
 class Bench(cloud.CloudTestCase):
@@ -332,22 +332,30 @@ class Bench(cloud.CloudTestCase):
         online_cpus = libvirt_host.Host.get_online_cpus
         super().setUp()
         # Nova's own fixture answers it without asking libvirt.
-        self._patch(libvirt_host.Host, 'get_online_cpus', online_cpus)
-        watch = counting.watched_locks()
-        watch.start()
-        self.addCleanup(watch.stop)
+        self._patch(
+            mock.patch.object(
+                libvirt_host.Host, 'get_online_cpus', online_cpus
+            )
+        )
+        self._patch(counting.watched_locks())
         self.write_rules(RULES)
 
-    def _patch(self, *args: ty.Any) -> None:
-        patch = mock.patch.object(*args)
+    def _patch(self, patch: ty.Any) -> None:
         patch.start()
         self.addCleanup(patch.stop)
 
-    def host(self, driver: str, size: Size) -> Host:
+    def node_file(self, size: Size, mdevs: int = 0) -> str:
+        """Return the path of a file with that many devices.
+
+        :param mdevs: mediated devices that are there before nova is.
+        """
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = pathlib.Path(folder.name, 'node.xml')
         path.write_text(
-            node_xml.vgpu_host(size.cards, size.virtual, size.types)
+            node_xml.vgpu_host(size.cards, size.virtual, size.types, mdevs)
         )
-        return Host(self, driver, str(path))
+        return str(path)
+
+    def host(self, kind: type[Host], size: Size) -> Host:
+        return kind(self, self.node_file(size))

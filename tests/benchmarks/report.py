@@ -21,10 +21,11 @@ from rich import table
 from tests.benchmarks import targets
 
 _NOTE = """\
-Ours and stock nova's were measured in one run, on the same node file, A/B/A/B.
-RPC: round trips that a remote libvirt connection makes, counted over the whole
-operation, inherited code of nova's included. ms: CPU time that accelerators
-take of it, the least of several runs.
+Both sides were measured in this run, in turns, on the same node file; A x B x
+C are cards, virtual functions a card, and types. RPC: what a remote libvirt
+connection sends during the whole operation, by nova's own code too; that for
+guests and for the host itself, which accelerators do not change, stands
+apart. ms: CPU time for accelerators, the least of several runs.
 """
 
 
@@ -71,7 +72,9 @@ def _figure(number: float, unit: str) -> str:
 def _ratio(row: targets.Row) -> str:
     if row.unit == 'exponent':
         return ''
-    return '∞' if math.isinf(row.ratio) else f'{row.ratio:,.3g}'
+    if math.isinf(row.ratio):
+        return '∞'
+    return f'{row.ratio:,.{0 if row.ratio >= 10 else 1}f}'
 
 
 def _met(row: targets.Row) -> str:

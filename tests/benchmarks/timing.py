@@ -9,129 +9,50 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""CPU time, and whom it serves: the accelerators, or any host."""
+"""CPU time of what the drivers do about accelerators, and nothing else."""
 
-import collections
 import collections.abc
 import contextlib
-import dataclasses
-import functools
-import threading
 import time
 import typing as ty
 from unittest import mock
 
-from nova.compute import resource_tracker
 from nova.virt.libvirt import driver as libvirt_driver
 
-from nova_accel.virt import drivers
-from nova_accel.virt import mixin
-from nova_accel.virt import tracker
-
-ACCELERATORS = 'accelerators'
-OTHERS = 'others'
-
-# What we override is for accelerators, until it hands on to nova's own; of
-# nova's own, what reads node devices is.
-_SERVES: tuple[tuple[type, str, str], ...] = (
-    (mixin.AccelDriverMixin, 'init_host', ACCELERATORS),
-    (mixin.AccelDriverMixin, 'get_available_resource', ACCELERATORS),
-    (drivers.LibvirtAccelDriver, 'update_provider_tree', ACCELERATORS),
-    (
-        tracker.AccelResourceTracker,
-        '_populate_assigned_resources',
-        ACCELERATORS,
-    ),
-    (libvirt_driver.LibvirtDriver, 'init_host', OTHERS),
-    (libvirt_driver.LibvirtDriver, 'get_available_resource', OTHERS),
-    (libvirt_driver.LibvirtDriver, 'update_provider_tree', OTHERS),
-    (
-        resource_tracker.ResourceTracker,
-        '_populate_assigned_resources',
-        OTHERS,
-    ),
-    (
-        libvirt_driver.LibvirtDriver,
-        '_get_pci_passthrough_devices',
-        ACCELERATORS,
-    ),
-    (
-        libvirt_driver.LibvirtDriver,
-        '_update_provider_tree_for_vgpu',
-        ACCELERATORS,
-    ),
-)
+_T = ty.TypeVar('_T')
+_DRIVER = libvirt_driver.LibvirtDriver
 
 
-class _Span(threading.local):
-    """What a thread is doing, and since which of its CPU seconds."""
+@contextlib.contextmanager
+def alone() -> collections.abc.Iterator[None]:
+    """Leave out what nova's driver does for any host, on both sides.
 
-    serves = OTHERS
-    since = 0.0
-
-
-class Stopwatch:
-    """CPU time of all threads that nova's code ran in.
-
-    :ivar spent: whom it served -> seconds.
+    What is left of a refresh is one method of stock nova's, and the
+    overrides of ours.
     """
-
-    def __init__(self) -> None:
-        self.spent: collections.Counter[str] = collections.Counter()
-        self._span = _Span()
-
-    @contextlib.contextmanager
-    def running(self) -> collections.abc.Iterator[None]:
-        with contextlib.ExitStack() as patches:
-            for owner, name, serves in _SERVES:
-                method = self._timed(owner.__dict__[name], serves)
-                patches.enter_context(mock.patch.object(owner, name, method))
-            self._turn(OTHERS)
-            yield
-            self._turn(OTHERS)
-
-    def _timed(
-        self, method: collections.abc.Callable[..., ty.Any], serves: str
-    ) -> collections.abc.Callable[..., ty.Any]:
-        @functools.wraps(method)
-        def call(*args: ty.Any, **kwargs: ty.Any) -> ty.Any:
-            before = self._turn(serves)
-            try:
-                return method(*args, **kwargs)
-            finally:
-                self._turn(before)
-
-        return call
-
-    def _turn(self, serves: str) -> str:
-        """Let the thread serve somebody else from now on."""
-        span, now = self._span, time.thread_time()
-        before = span.serves
-        self.spent[before] += now - span.since
-        span.serves, span.since = serves, now
-        return before
+    with (
+        mock.patch.object(_DRIVER, 'get_available_resource', _nothing_else),
+        mock.patch.object(_DRIVER, 'update_provider_tree', _vgpus_only),
+    ):
+        yield
 
 
-@dataclasses.dataclass(frozen=True)
-class Spent:
-    """Milliseconds of CPU: those for accelerators, and all."""
-
-    accelerators: float
-    whole: float
+def _nothing_else(_self: object, _nodename: str) -> dict[str, ty.Any]:
+    return {'stats': {'uptime': 'up 5 days'}}
 
 
-def spent(action: collections.abc.Callable[[], object]) -> Spent:
-    """Tell what an action takes."""
-    watch = Stopwatch()
-    with watch.running():
-        start = time.process_time()
-        action()
-        whole = time.process_time() - start
-    return Spent(1000 * watch.spent[ACCELERATORS], 1000 * whole)
-
-
-def least(runs: collections.abc.Collection[Spent]) -> Spent:
-    """Return the least of each: what disturbs a run can only add."""
-    return Spent(
-        min(run.accelerators for run in runs), min(run.whole for run in runs)
+def _vgpus_only(
+    self: ty.Any, tree: ty.Any, nodename: str, allocations: ty.Any = None
+) -> None:
+    self._update_provider_tree_for_vgpu(
+        tree, nodename, allocations=allocations
     )
+
+
+def milliseconds(
+    action: collections.abc.Callable[[_T], object], host: _T
+) -> float:
+    """Return what an action takes of this thread's CPU time."""
+    start = time.thread_time()
+    action(host)
+    return 1000 * (time.thread_time() - start)

@@ -9,103 +9,181 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""Cost does not grow with what did not change. By counts, not by clocks."""
+"""What is sent to libvirt does not grow with what a host has.
 
-import collections
-import pathlib
-import tempfile
+By counts, which do not flicker: two hosts of different size in one cloud,
+with real services and real Placement, are asked for the same.
+"""
+
+import collections.abc
 import typing as ty
 from unittest import mock
 
-from nova_accel.testing import cloud
-from nova_accel.testing import connection
-from nova_accel.testing import node_xml
+from tests.benchmarks import hosts
 
-RULES = """
-version: 1
-devices:
-  small:
-    kind: vgpu
-    match: {vendor_id: "10de"}
-    models: [nvidia-231]
-"""
+from nova_accel.virt import drivers
 
-# What libvirt is asked about the host's devices, whoever asks.
-_DEVICES = ('nodeDevice', 'virNodeDevice', 'listAllDevices', 'listDevices')
+from tests.benchmarks import counting
 
-Calls = collections.Counter[str]
+NAMES = ('small', 'large')
+SIZES = {'small': hosts.Size(2, 4, 2), 'large': hosts.Size(4, 16, 2)}
+STRANGERS = {'small': 0, 'large': 20}
+# Beside one call a device: the list, and two to be told of events; nova's
+# own look at mediated devices that the start of the host has left off.
+START = 4
+
+Counts = dict[str, counting.Count]
 
 
-class FlatTest(cloud.CloudTestCase):
+class FlatTest(hosts.Bench):
     def setUp(self) -> None:
         super().setUp()
-        self.write_rules(RULES)
-        self.four = self.flavor(resources__VGPU=4)
+        self.conns = {
+            name: hosts.connect(
+                name, self.node_file(SIZES[name], STRANGERS[name])
+            )
+            for name in NAMES
+        }
 
-    def start(self, name: str, cards: int) -> connection.HybridConnection:
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        path = pathlib.Path(folder.name, 'node.xml')
-        path.write_text(node_xml.vgpu_host(cards))
-        conn = connection.HybridConnection(str(path), hostname=name)
-        self.start_compute(name, connection=conn)
-        # The first updates create the providers.
+    def start_both(self) -> None:
+        for name, conn in self.conns.items():
+            self.start_compute(name, connection=conn)
+            for _ in range(2):
+                self.run_periodic(name)
+
+    def counts(
+        self, action: collections.abc.Callable[[str], object]
+    ) -> Counts:
+        """Count what an action sends on each host."""
+        found = {}
+        for name, conn in self.conns.items():
+            with conn.counted() as found[name]:
+                action(name)
+        return found
+
+    def assert_flat(self, counts: Counts) -> None:
+        small, large = (dict(counts[name].verbs) for name in NAMES)
+        self.assertEqual(small, large)
+
+    def devices(self, counts: Counts) -> list[int]:
+        """How many calls were about node devices."""
+        return [counts[name].about(counting.DEVICES) for name in NAMES]
+
+    def boot_four(self, name: str) -> None:
+        self.boot(self.flavor4, host=name)
+
+    def change_one(self, name: str) -> None:
+        """Move a function to the other NUMA node, and look."""
+        machine = self.conns[name].machine
+        xml = machine.describe('pci_0000_10_00_4')
+        moved = xml.replace("<numa node='0'/>", "<numa node='1'/>")
+        self.assertNotEqual(xml, moved)
+        machine.alter(moved)
         self.run_periodic(name)
-        return conn
 
-    def counted(
-        self, conn: connection.HybridConnection, action: ty.Any
-    ) -> Calls:
-        before = collections.Counter(conn.calls)
-        action()
-        return collections.Counter(conn.calls) - before
 
-    def spawn_on(self, host: str) -> None:
-        self.boot(self.four, host=host)
+class RefreshTest(FlatTest):
+    def test_nothing_is_asked_about_devices_when_nothing_changed(
+        self,
+    ) -> None:
+        self.start_both()
+        counts = self.counts(self.run_periodic)
+        self.assertEqual([0, 0], self.devices(counts))
+        self.assert_flat(counts)
 
-    def test_a_spawn_costs_the_same_on_a_host_of_any_size(self) -> None:
-        few, many = self.start('few', 4), self.start('many', 16)
-        self.boot(self.four, host='many')
+    def test_one_question_is_asked_where_libvirt_tells_no_events(
+        self,
+    ) -> None:
+        for conn in self.conns.values():
+            conn.fail['nodeDeviceEventRegisterAny'] = conn.error(
+                'NO_SUPPORT', 'this function is not supported'
+            )
+        self.start_both()
+        counts = self.counts(self.run_periodic)
+        self.assertEqual([1, 1], self.devices(counts))
+        self.assert_flat(counts)
+
+    def test_of_one_that_changed_one_is_read(self) -> None:
+        self.start_both()
+        counts = self.counts(self.change_one)
+        self.assertEqual([1, 1], self.devices(counts))
+        self.assert_flat(counts)
+
+    def test_no_lock_for_all_is_held_meanwhile(self) -> None:
+        self.start_both()
+        for action in (self.run_periodic, self.change_one):
+            for count in self.counts(action).values():
+                self.assertEqual({}, count.locked)
+
+    def test_a_start_reads_each_device_once(self) -> None:
+        counts = self.counts(
+            lambda name: self.start_compute(name, connection=self.conns[name])
+        )
         self.assertEqual(
-            _devices(self.counted(few, lambda: self.spawn_on('few'))),
-            _devices(self.counted(many, lambda: self.spawn_on('many'))),
+            [
+                START + len(conn.machine.names())
+                for conn in self.conns.values()
+            ],
+            self.devices(counts),
         )
 
-    def test_a_spawn_makes_one_call_for_each_device_it_asks_for(self) -> None:
-        conn = self.start('few', 4)
-        calls = self.counted(conn, lambda: self.spawn_on('few'))
-        self.assertEqual({'nodeDeviceCreateXML': 4}, _devices(calls))
 
-    def test_an_update_asks_for_no_device_when_nothing_changed(self) -> None:
-        conn = self.start('many', 16)
-        calls = self.counted(conn, lambda: self.run_periodic('many'))
-        self.assertEqual({}, _devices(calls))
+class SpawnTest(FlatTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.flavor4 = self.flavor(resources__VGPU=4)
 
-    def test_an_update_asks_for_the_one_device_that_changed(self) -> None:
-        conn = self.start('many', 16)
-        name = next(
-            name for name, kind in conn.machine.names() if kind == 'pci'
+    def test_a_spawn_is_flat(self) -> None:
+        self.start_both()
+        for _ in range(2):
+            self.boot_four('large')
+        counts = self.counts(self.boot_four)
+        self.assert_flat(counts)
+        self.assertEqual([4, 4], self.devices(counts))
+        self.assertLessEqual(counts['large'].total, 16)
+        self.assertEqual({}, counts['large'].locked)
+        self.assert_invariants()
+
+
+class AlarmTest(FlatTest):
+    """The tests above do find what they look for."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_both()
+
+    def test_a_call_a_device(self) -> None:
+        with self.planted('get_available_resource', self.look_at_each):
+            counts = self.counts(self.run_periodic)
+        self.assertEqual(
+            [SIZES[name].devices for name in NAMES], self.devices(counts)
         )
-        conn.machine.alter(conn.machine.describe(name))
-        calls = self.counted(conn, lambda: self.run_periodic('many'))
-        self.assertIn(sum(_devices(calls).values()), (1, 2, 3))
+        self.assertRaises(AssertionError, self.assert_flat, counts)
 
-    def test_a_call_for_each_device_would_be_noticed(self) -> None:
-        conn = self.start('many', 16)
-        accel = self.computes['many'].driver.accel
+    def test_a_call_under_a_lock(self) -> None:
+        with self.planted('update_provider_tree', self.ask_for_the_version):
+            counts = self.counts(self.run_periodic)
+        for count in counts.values():
+            self.assertEqual({'getVersion': 1}, count.locked)
 
-        def careless() -> None:
-            for name, _kind in conn.machine.names():
+    def look_at_each(self, conn: counting.CountingConnection) -> None:
+        for name, _kind in conn.machine.names():
+            if conn.machine.kinds(name)[1:] == ['mdev_types']:
                 conn.nodeDeviceLookupByName(name)
 
-        with mock.patch.object(accel, 'refresh', careless):
-            calls = self.counted(conn, lambda: self.run_periodic('many'))
-        self.assertGreater(sum(_devices(calls).values()), 16)
+    def ask_for_the_version(self, conn: counting.CountingConnection) -> None:
+        conn.getVersion()
 
+    def planted(
+        self,
+        verb: str,
+        calls: collections.abc.Callable[[counting.CountingConnection], None],
+    ) -> ty.Any:
+        """Let a verb of the driver make calls that it should not."""
+        original = getattr(drivers.LibvirtAccelDriver, verb)
 
-def _devices(calls: Calls) -> dict[str, int]:
-    return {
-        verb: count
-        for verb, count in calls.items()
-        if verb.startswith(_DEVICES)
-    }
+        def planted(driver: ty.Any, *args: ty.Any, **kwargs: ty.Any) -> ty.Any:
+            calls(driver._host.get_connection())
+            return original(driver, *args, **kwargs)
+
+        return mock.patch.object(drivers.LibvirtAccelDriver, verb, planted)

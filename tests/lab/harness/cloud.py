@@ -299,6 +299,7 @@ class Cloud:
             'DEFAULT': {
                 'transport_url': database.bus(self._lab, host),
                 'debug': 'true',
+                'log_options': 'false',
                 'state_path': self.folder / 'nova',
                 'rpc_response_timeout': 60,
                 'graceful_shutdown_timeout': 3,

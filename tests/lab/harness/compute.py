@@ -21,7 +21,10 @@ from tests.lab.harness import settings
 NAME = 'gpuhost'
 LOG = f'{machine.OUT}/nova-compute.log'
 INSTANCES = '/var/lib/nova/instances'
+_CONF = '/etc/nova/nova.conf'
 _PID = '/run/nova-compute.pid'
+_FAULTS = 'tests.lab.harness.faults:main'
+_FORK = f'/usr/bin/python3 -S -E {settings.LAB}/inside/fork.py'
 # Loading nova over 9p under emulation takes its time on a loaded machine.
 _START_TIMEOUT = 240
 
@@ -63,24 +66,22 @@ class Compute:
 
     def configure(self, whitelist: str = _WHITELIST) -> None:
         agent = self._box.agent
-        agent.write('/etc/nova/nova.conf', cloud.ini(self._options()))
+        agent.write(_CONF, cloud.ini(self._options()))
         agent.write('/etc/nova/accel.yaml', whitelist)
         agent.check(f'mkdir -p {INSTANCES} /var/lib/nova/lock')
 
     def start(self, fault: str = '') -> None:
         """Start it, with one fault of ``harness.faults`` if named."""
-        program = self._lab.tool('nova-compute')
-        if fault:
-            module = f'-m tests.lab.harness.faults {fault}'
-            program = f'{self._lab.tool("python")} {module}'
-        command = f'{program} --config-file /etc/nova/nova.conf'
+        entry = f'{_FAULTS} {fault}' if fault else 'nova.cmd.compute:main'
         # The configuration of the last start may differ: one log for all.
-        self._box.agent.check(
-            f'cd /root; export PATH={self._lab.venv}/bin:$PATH HOME=/root '
-            f'PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={settings.REPOSITORY}\n'
-            f'setsid nohup {command} >> {LOG} 2>&1 < /dev/null &\n'
-            f'echo $! > {_PID}'
+        pid = self._box.agent.check(
+            f'cd /root; export HOME=/root PYTHONDONTWRITEBYTECODE=1\n'
+            f'export PATH={self._lab.venv}/bin:$PATH\n'
+            f'until [ -e /run/zygote ]; do sleep 0.3; done\n'
+            f'{_FORK} {LOG} {entry} --config-file {_CONF}',
+            timeout=_START_TIMEOUT,
         )
+        self._box.agent.check(f'echo {pid.strip()} > {_PID}')
 
     def signal(self, number: signal.Signals) -> None:
         self._box.agent.check(f'kill -{int(number)} $(cat {_PID})')
@@ -104,8 +105,8 @@ class Compute:
 
     def _options(self) -> dict[str, dict[str, object]]:
         helper = (
-            f'{self._lab.tool("privsep-helper")}'
-            f' --config-file /etc/nova/nova.conf'
+            f'{_FORK} --wait {LOG} oslo_privsep.daemon:helper_main'
+            f' --config-file {_CONF}'
         )
         common = self._cloud.nova_common(cloud.HOST_FROM_INSIDE)
         return {

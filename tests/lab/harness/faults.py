@@ -11,7 +11,7 @@
 # under the License.
 """nova-compute with one fault in our driver: does a scenario notice?
 
-Run as ``python -m tests.lab.harness.faults NAME <nova-compute's options>``.
+The first argument names it, the others are nova-compute's.
 """
 
 import collections.abc
@@ -98,7 +98,6 @@ FAULTS: dict[str, collections.abc.Callable[[], None]] = {
 }
 
 
-if __name__ == '__main__':
+def main() -> None:
     FAULTS[sys.argv.pop(1)]()
-    sys.argv[0] = 'nova-compute'
     compute.main()

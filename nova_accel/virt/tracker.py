@@ -75,15 +75,37 @@ def held_on(
         context, host, expected_attrs=['resources']
     )
     resources = [r for each in instances for r in each.resources or ()]
+    for _instance, _migration, moving in moves(context, host, node.name):
+        resources += moving
+    return _named(claims_of(resources), node)
+
+
+_Move = tuple[objects.Instance, objects.Migration, list[objects.Resource]]
+
+
+def moves(
+    context: nova_context.RequestContext, host: str, nodename: str
+) -> collections.abc.Iterator[_Move]:
+    """Yield servers that move from, to or on a host, and what of it they hold.
+
+    The same move may come twice.
+    """
     for migration in objects.MigrationList.get_in_progress_and_error(
-        context, host, node.name
+        context, host, nodename
     ):
         # Its server may have been deleted meanwhile.
         with contextlib.suppress(nova_exception.InstanceNotFound):
-            resources += _moving(migration.instance, _ends(migration, host))
+            yield _move(migration.instance, migration, host)
     for instance in _unfinished(context):
-        resources += _moving(instance, _ends(_migration(instance), host))
-    return _named(claims_of(resources), node)
+        migration = _migration(instance)
+        if migration is not None:
+            yield _move(instance, migration, host)
+
+
+def _move(
+    instance: objects.Instance, migration: objects.Migration, host: str
+) -> _Move:
+    return instance, migration, _moving(instance, _ends(migration, host))
 
 
 _BOTH = ('old_resources', 'new_resources')
@@ -105,12 +127,12 @@ def _moving(
 
 
 def _ends(
-    migration: objects.Migration | None, host: str
+    migration: objects.Migration, host: str
 ) -> collections.abc.Iterator[str]:
     """The fields of a migration context that are about a host."""
-    if migration is not None and migration.source_compute == host:
+    if migration.source_compute == host:
         yield 'old_resources'
-    if migration is not None and migration.dest_compute == host:
+    if migration.dest_compute == host:
         yield 'new_resources'
 
 

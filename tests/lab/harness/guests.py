@@ -12,17 +12,32 @@
 """What runs in the servers, and how its report is read."""
 
 import dataclasses
+import hashlib
 import pathlib
 import struct
 import uuid
 
+from tests.lab.harness import archive
+from tests.lab.harness import kernel
 from tests.lab.harness import process
 from tests.lab.harness import settings
+from tests.lab.harness import vmlinux
 
-_VENDOR_SPECIFIC = 0x09
+_VENDOR_SPECIFIC = b'\x09'
 # Offset of the serial's record is found, not known: the data is a list of
 # two-letter keys with a length.
 _SERIAL = b'SN'
+# Name of the image
+LINUX = 'linux'
+# MiB. The kernel needs 88 to start.
+LINUX_RAM = 112
+LINUX_COMMAND = (
+    'console=ttyS0 quiet loglevel=1 tsc=reliable no_timer_check nowatchdog '
+    'mitigations=off init_on_alloc=0 randomize_kstack_offset=off '
+    'security=none audit=0 cryptomgr.notests'
+)
+# PCI hotplug is in the kernel itself.
+_MODULES = ('xhci_pci',)
 
 
 def tiny_image(folder: pathlib.Path) -> pathlib.Path:
@@ -45,20 +60,63 @@ def tiny_image(folder: pathlib.Path) -> pathlib.Path:
 
 
 @dataclasses.dataclass(frozen=True)
+class Linux:
+    """The files that the Linux guest boots from."""
+
+    kernel: pathlib.Path
+    initrd: pathlib.Path
+
+
+def linux_files(linux: kernel.Kernel, folder: pathlib.Path) -> Linux:
+    """Make the Linux guest; its kernel is kept for the next time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    code = pathlib.Path(vmlinux.__file__).read_bytes()
+    digest = hashlib.sha256(code).hexdigest()[:8]
+    image = folder / f'vmlinux-{linux.version}-{digest}'
+    if not image.exists():
+        elf = vmlinux.unpack(linux.image.read_bytes())
+        part = image.with_suffix('.part')
+        part.write_bytes(vmlinux.pack(elf))
+        part.rename(image)
+    initrd = folder / 'initrd'
+    initrd.write_bytes(linux_initrd(linux.with_dependencies(*_MODULES)))
+    return Linux(image, initrd)
+
+
+def linux_initrd(modules: list[pathlib.Path]) -> bytes:
+    """Not compressed: to unpack it takes the guest longer than to read."""
+    cpio = archive.Cpio()
+    for folder in ('bin', 'modules'):
+        cpio.folder(folder)
+    busybox = pathlib.Path('/bin/busybox').read_bytes()
+    cpio.file('bin/busybox', busybox, 0o755)
+    for number, file in enumerate(modules):
+        cpio.file(f'modules/{number:02}-{file.name}', file.read_bytes())
+    init = settings.LAB / 'guests' / 'linux-init'
+    cpio.file('init', init.read_bytes(), 0o755)
+    return cpio.finish()
+
+
+@dataclasses.dataclass(frozen=True)
 class Seen:
-    """One PCI function as a guest sees it.
+    """One PCI function or USB device as a guest sees it.
 
     :ivar id: ``vendor:product``.
     :ivar subsystem: ``vendor:product``; of a vGPU of ours the product is
         the number of its type.
     :ivar mdev_uuid: of a vGPU of ours.
-    :ivar serial: out of its vital product data.
+    :ivar serial: out of its vital product data or its USB descriptor.
+    :ivar address: in the guest, or the USB port; only a Linux guest tells
+        this and the next.
+    :ivar klass: PCI class code, six digits.
     """
 
     id: str
-    subsystem: str
+    subsystem: str = ''
     mdev_uuid: str = ''
     serial: str = ''
+    address: str = ''
+    klass: str = ''
 
 
 def read_report(console: str) -> list[Seen]:
@@ -75,14 +133,53 @@ def read_report(console: str) -> list[Seen]:
     return seen
 
 
+def read_linux_report(console: str) -> list[Seen]:
+    """Read the last complete report of the Linux guest."""
+    before, mark, _begun = console.rpartition('GUEST-UP')
+    report = before.rpartition('GUEST-UP')[2] if mark else ''
+    seen: list[Seen] = []
+    for line in report.splitlines():
+        words = line.split(maxsplit=7)
+        if words[:2] == ['DEV', 'PCI'] and len(words) == 8:
+            seen.append(_linux_function(*words[2:]))
+        elif words[:2] == ['DEV', 'USB'] and len(words) >= 5:
+            seen.append(_linux_usb(*line.split(maxsplit=4)[2:]))
+    return seen
+
+
+def _linux_function(
+    ids: str, subsystem: str, klass: str, address: str, start: str, vpd: str
+) -> Seen:
+    return Seen(
+        ids,
+        subsystem,
+        _mdev_uuid(_bytes(start)),
+        _serial(_bytes(vpd)),
+        address,
+        klass,
+    )
+
+
+def _linux_usb(ids: str, port: str, serial: str) -> Seen:
+    return Seen(ids, serial='' if serial == '-' else serial, address=port)
+
+
+def _bytes(text: str) -> bytes:
+    return b'' if text == '-' else bytes.fromhex(text)
+
+
 def _function(words: list[int]) -> Seen:
-    _address, device, subsystem, *capability = words
-    found = ''
-    if capability[0] & 0xFF == _VENDOR_SPECIFIC:
-        # The kernel keeps a uuid with its first three fields swapped.
-        raw = b''.join(struct.pack('<I', word) for word in capability)[4:20]
-        found = str(uuid.UUID(bytes_le=raw.ljust(16, b'\0')))
-    return Seen(_pair(device), _pair(subsystem), found)
+    _address, device, subsystem, *start = words
+    raw = b''.join(struct.pack('<I', word) for word in start)
+    return Seen(_pair(device), _pair(subsystem), _mdev_uuid(raw))
+
+
+def _mdev_uuid(start: bytes) -> str:
+    """Find the uuid in configuration space from 0x40 on."""
+    if start[:1] != _VENDOR_SPECIFIC:
+        return ''
+    # The kernel keeps a uuid with its first three fields swapped.
+    return str(uuid.UUID(bytes_le=start[4:20].ljust(16, b'\0')))
 
 
 def _pair(word: int) -> str:

@@ -144,14 +144,20 @@ def _depends() -> str | None:
     return found.group(1) if found else None
 
 
-def ensure(lab: settings.Settings) -> Kernel:
-    """Return the kernel, ready to boot, with our module."""
+def fetched(lab: settings.Settings) -> Kernel:
+    """Return the kernel as Debian ships it."""
     known = lab.state / 'kernel' / 'version'
     if not known.exists():
         known.parent.mkdir(parents=True, exist_ok=True)
         known.write_text(newest_version())
     kernel = Kernel(lab, known.read_text())
     kernel.fetch()
+    return kernel
+
+
+def ensure(lab: settings.Settings) -> Kernel:
+    """Return the kernel, ready to boot, with our module."""
+    kernel = fetched(lab)
     kernel.build_module()
     return kernel
 

@@ -14,6 +14,7 @@
 import collections.abc
 import concurrent.futures
 import json
+import pathlib
 import time
 
 from tests.lab.harness import client
@@ -112,6 +113,34 @@ class Lab:
             'tiny', image, hw_disk_bus='sata', hw_machine_type='q35'
         )
         self._say('control plane answers')
+
+    def linux_image(self) -> str:
+        """Upload the Linux guest unless that is done; return its image."""
+        known = self.client.image(guests.LINUX)
+        if known is not None:
+            return known
+        made = guests.linux_files(
+            kernel.fetched(self.settings), self.settings.state / 'guests'
+        )
+        # Its disk is never read, but a server has one.
+        return self.client.upload(
+            guests.LINUX,
+            guests.tiny_image(self.settings.run / 'guests'),
+            kernel_id=self._upload_part(made.kernel, 'aki'),
+            ramdisk_id=self._upload_part(made.initrd, 'ari'),
+            os_command_line=guests.LINUX_COMMAND,
+            hw_disk_bus='sata',
+            hw_machine_type='q35',
+            hw_usb_model='qemu-xhci',
+        )
+
+    def _upload_part(self, file: pathlib.Path, kind: str) -> str:
+        return self.client.upload(
+            f'{guests.LINUX}-{kind}',
+            file,
+            disk_format=kind,
+            container_format=kind,
+        )
 
     def start_compute(self) -> None:
         self.compute.configure()

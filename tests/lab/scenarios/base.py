@@ -41,7 +41,15 @@ NVME = {'resources__CUSTOM_NVME_VF': '1'}
 
 
 class Scenario(testtools.TestCase):
-    """A test on the running lab. Serial: the host is one."""
+    """A test on the running lab. Serial: the host is one.
+
+    :ivar ram: of its servers, MiB.
+    :ivar report_timeout: how long the guest may take to start, seconds.
+    """
+
+    ram = RAM
+    report_timeout: float = 120
+    read_report = staticmethod(guests.read_report)
 
     def setUp(self) -> None:
         super().setUp()
@@ -108,10 +116,14 @@ class Scenario(testtools.TestCase):
 
     def ask(self, **specs: str) -> str:
         name = f'{self.id().rpartition(".")[2]}-{time.monotonic_ns()}'
-        flavor = self.nova.flavor(name, RAM, **specs)
+        flavor = self.nova.flavor(name, self.ram, **specs)
+        return self.nova.create(name, flavor, self.image())
+
+    def image(self) -> str:
+        """Return the image of its servers."""
         image = self.nova.image('tiny')
         assert image is not None
-        return self.nova.create(name, flavor, image)
+        return image
 
     def delete(self, *servers: str) -> None:
         with self.timed('delete'):
@@ -141,14 +153,20 @@ class Scenario(testtools.TestCase):
 
     def guest_sees(self, server: str, vendor: str) -> list[guests.Seen]:
         """Return the functions of a vendor in the guest's own report."""
-        path = f'{compute.INSTANCES}/{server}/console.log'
 
         def reported() -> bool:
-            return 'GUEST-UP' in self.agent.run(f'cat {path}').output
+            return 'GUEST-UP' in self.console(server)
 
-        process.wait_for('report of the guest', reported, 120, pause=1)
-        report = guests.read_report(self.agent.check(f'cat {path}'))
+        process.wait_for(
+            'report of the guest', reported, self.report_timeout, pause=1
+        )
+        report = self.read_report(self.console(server))
         return [seen for seen in report if seen.id.startswith(vendor)]
+
+    def console(self, server: str) -> str:
+        """Return what the guest has said so far."""
+        path = f'{compute.INSTANCES}/{server}/console.log'
+        return self.agent.run(f'cat {path}').output
 
     def claimed(self, server: str) -> list[str]:
         """Return the units of nova's own record of a server."""
@@ -171,3 +189,27 @@ class Scenario(testtools.TestCase):
                 if name not in ('VCPU', 'MEMORY_MB', 'DISK_GB'):
                     found[name] = found.get(name, 0) + amount
         return found
+
+
+class LinuxScenario(Scenario):
+    """The servers run Linux: it tells about USB and about every change."""
+
+    ram = guests.LINUX_RAM
+    report_timeout = 300
+    read_report = staticmethod(guests.read_linux_report)
+
+    def image(self) -> str:
+        return self.lab.linux_image()
+
+    def wait_guest_sees(
+        self, server: str, vendor: str, number: int
+    ) -> list[guests.Seen]:
+        """Wait until the guest has so many devices of a vendor."""
+
+        def right() -> bool:
+            return len(self.guest_sees(server, vendor)) == number
+
+        process.wait_for(
+            f'report of {number} devices of {vendor}', right, 60, pause=1
+        )
+        return self.guest_sees(server, vendor)

@@ -13,12 +13,15 @@
 
 import argparse
 import collections.abc
+import contextlib
+import math
 import sys
 import time
 
 from tests.lab.harness import agent
 from tests.lab.harness import cloud
 from tests.lab.harness import errors
+from tests.lab.harness import faults
 from tests.lab.harness import lab
 from tests.lab.harness import machine
 from tests.lab.harness import runner
@@ -51,24 +54,46 @@ def down(about: settings.Settings, _options: argparse.Namespace) -> int:
 
 def test(about: settings.Settings, options: argparse.Namespace) -> int:
     """Run scenarios; what was not up before is down again afterwards."""
+    deadline = time.monotonic() + (60 * options.minutes or math.inf)
+    with _up(about) as box:
+        try:
+            if options.fault:
+                box.reset(options.fault)
+            outcomes = runner.run(about, options.name, options.core, deadline)
+        finally:
+            if options.fault:
+                box.reset()
+    runner.print_totals(outcomes)
+    return 1 if any(one.failed for one in outcomes) else 0
+
+
+def blame(about: settings.Settings, options: argparse.Namespace) -> int:
+    """Plant each fault in the driver; say which scenario notices it."""
+    rows: list[tuple[str, runner.Outcome]] = []
+    with _up(about) as box:
+        for name in options.fault or faults.FAULTS:
+            box.reset(name)
+            found = runner.run(about, faults.FAULTS[name].caught_by)
+            rows += ((name, one) for one in found)
+        box.reset()
+    print(f'\n{"fault":16} {"scenario":58} noticed')
+    for fault, one in rows:
+        print(f'{fault:16} {one.name:58} {"yes" if one.failed else "NO"}')
+    return 0 if all(one.failed for _fault, one in rows) else 1
+
+
+@contextlib.contextmanager
+def _up(about: settings.Settings) -> collections.abc.Iterator[lab.Lab]:
+    """Give the lab; one that did not run before is ended afterwards."""
     box = lab.Lab(about, Clock().say)
     started = box.host is None
     try:
         if started:
             box.up('mixed')
-        if options.fault:
-            _restart(box, options.fault)
-        return 0 if runner.run(about, options.name) else 1
+        yield box
     finally:
-        if options.fault and not started:
-            _restart(box, '')
         if started:
             box.down()
-
-
-def _restart(box: lab.Lab, fault: str) -> None:
-    box.compute.stop()
-    box.restart_compute(fault)
 
 
 def status(about: settings.Settings, _options: argparse.Namespace) -> int:
@@ -110,8 +135,23 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser('status', help=status.__doc__).set_defaults(run=status)
     tests = verbs.add_parser('test', help=test.__doc__)
     tests.set_defaults(run=test)
-    tests.add_argument('name', nargs='?', default='')
+    tests.add_argument('name', nargs='*', help='parts of names; default: all')
+    tests.add_argument('--core', action='store_true', help='the short set')
+    tests.add_argument(
+        '--if-possible',
+        action='store_true',
+        help='where this machine does not allow it, say so and succeed',
+    )
+    tests.add_argument(
+        '--minutes',
+        type=float,
+        default=0,
+        help='begin no scenario later than this after the start',
+    )
     tests.add_argument('--fault', help='with one fault in the driver')
+    blames = verbs.add_parser('blame', help=blame.__doc__)
+    blames.set_defaults(run=blame)
+    blames.add_argument('fault', nargs='*', help='default: every one')
     asks = verbs.add_parser('shell', help=shell.__doc__)
     asks.set_defaults(run=shell)
     asks.add_argument('command', nargs='*')

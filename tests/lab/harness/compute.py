@@ -21,9 +21,9 @@ from tests.lab.harness import settings
 NAME = 'gpuhost'
 LOG = f'{machine.OUT}/nova-compute.log'
 INSTANCES = '/var/lib/nova/instances'
+_COUNTER = '/run/libvirt-calls'
 _CONF = '/etc/nova/nova.conf'
 _PID = '/run/nova-compute.pid'
-_FAULTS = 'tests.lab.harness.faults:main'
 _FORK = f'/usr/bin/python3 -S -E {settings.LAB}/inside/fork.py'
 # Loading nova over 9p under emulation takes its time on a loaded machine.
 _START_TIMEOUT = 240
@@ -72,7 +72,7 @@ class Compute:
 
     def start(self, fault: str = '') -> None:
         """Start it, with one fault of ``harness.faults`` if named."""
-        entry = f'{_FAULTS} {fault}' if fault else 'nova.cmd.compute:main'
+        entry = f'tests.lab.harness.launcher:main {fault or "-"}'
         # The configuration of the last start may differ: one log for all.
         pid = self._box.agent.check(
             f'cd /root; export HOME=/root PYTHONDONTWRITEBYTECODE=1\n'
@@ -102,6 +102,11 @@ class Compute:
     def log(self) -> str:
         path = self._box.out / 'nova-compute.log'
         return path.read_text(errors='replace') if path.exists() else ''
+
+    def calls(self) -> int:
+        """Return how many round trips to libvirt it made since its start."""
+        printed = self._box.agent.run(f'od -An -t u8 {_COUNTER}').output
+        return int(printed) if printed.strip().isdigit() else 0
 
     def _options(self) -> dict[str, dict[str, object]]:
         helper = (

@@ -9,16 +9,10 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""nova-compute with one fault in our driver: does a scenario notice?
-
-The first argument names it, the others are nova-compute's.
-"""
+"""Single faults to plant in our driver: which scenario notices?"""
 
 import collections.abc
 import dataclasses
-import sys
-
-from nova.cmd import compute
 
 from nova_accel.backends import base
 from nova_accel.backends.libvirt import backend
@@ -90,14 +84,23 @@ def not_recreated() -> None:
     _Backend.release = release  # type: ignore[method-assign]
 
 
-FAULTS: dict[str, collections.abc.Callable[[], None]] = {
-    'no-release': no_release,
-    'wrong-parent': wrong_parent,
-    'wrong-device': wrong_device,
-    'not-recreated': not_recreated,
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """One way to be wrong.
+
+    :ivar plant: changes the driver of this process.
+    :ivar caught_by: parts of names of the scenarios that must fail.
+    """
+
+    plant: collections.abc.Callable[[], None]
+    caught_by: tuple[str, ...]
+
+
+FAULTS = {
+    'no-release': Fault(
+        no_release, ('test_vgpu_on_physical', 'test_vgpu_on_virtual')
+    ),
+    'wrong-parent': Fault(wrong_parent, ('test_vgpu_on_physical',)),
+    'wrong-device': Fault(wrong_device, ('test_whole_gpu',)),
+    'not-recreated': Fault(not_recreated, ('test_lost_mdev',)),
 }
-
-
-def main() -> None:
-    FAULTS[sys.argv.pop(1)]()
-    compute.main()

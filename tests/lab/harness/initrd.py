@@ -19,7 +19,11 @@ from tests.lab.harness import archive
 from tests.lab.harness import kernel
 from tests.lab.harness import settings
 
-_MODULES = ('virtio_pci', '9p', '9pnet_virtio', 'virtio_net')
+_MODULES = (
+    *('virtio_pci', '9p', '9pnet_virtio', 'virtio_net'),
+    # ext4 names crc32c by what it computes, not by the module
+    *('virtio_blk', 'crc32c_generic', 'ext4'),
+)
 _ETC = (
     *('passwd', 'group', 'shadow', 'nsswitch.conf', 'protocols', 'services'),
     *('ld.so.cache', 'ld.so.conf', 'ld.so.conf.d', 'alternatives', 'udev'),

@@ -95,6 +95,37 @@ class Lab:
         self.plug(host)
         self._say(f'topology {host.name}: libvirt lists every function')
 
+    def reboot(self) -> None:
+        """Cut the machine's power, start it and nova-compute again."""
+        host = self.host
+        assert host is not None
+        self.machine.reboot(kernel.ensure(self.settings), host)
+        self.plug(host)
+        self.start_compute()
+
+    def reset(self, fault: str = '') -> None:
+        """Sweep away what a broken driver left; start it anew."""
+        self.compute.stop()
+        self.machine.sweep()
+        self.restart_compute(fault)
+        servers = self.client.servers()
+        for server in servers:
+            self.client.delete(server)
+        self.client.wait_gone(*servers)
+
+    def replug(
+        self,
+        before: collections.abc.Collection[topology.Card],
+        after: collections.abc.Collection[topology.Card],
+    ) -> None:
+        """Exchange cards; one that stays in its slot is left alone."""
+        for card in before:
+            if card not in after:
+                self.machine.remove(card)
+        new = [card for card in after if card not in before]
+        self.machine.insert(*new)
+        self.machine.wait_listed([n for card in new for n in card.listed])
+
     def plug(self, host: topology.Topology) -> None:
         """Insert all cards and wait until libvirt lists every function."""
         self.machine.insert(*host.cards)

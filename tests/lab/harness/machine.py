@@ -14,13 +14,13 @@
 import collections.abc
 import contextlib
 import dataclasses
-import os
 import pathlib
 import shutil
 import time
 
 from tests.lab.harness import agent
 from tests.lab.harness import errors
+from tests.lab.harness import images
 from tests.lab.harness import initrd
 from tests.lab.harness import kernel
 from tests.lab.harness import process
@@ -33,6 +33,9 @@ _BOOT_TIMEOUT = 240
 _CMD = '/sys/module/labgpu/parameters/cmd'
 # The guests' log files and nova-compute's, as the host sees them too.
 OUT = '/var/log/lab'
+# What outlives a reboot: nova's state, libvirt's definitions.
+DATA = '/var/lib/lab'
+_DATA_MIB = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Machine:
         self.agent = agent.Agent(lab.port('agent'))
 
     @property
+    def _data(self) -> pathlib.Path:
+        return self.folder / 'data.ext4'
+
+    @property
     def console(self) -> pathlib.Path:
         return self.folder / 'console'
 
@@ -71,6 +78,18 @@ class Machine:
         QEMU's multi-threaded emulation was seen to hang once in a while
         with both processors in a spin lock: then it is started again.
         """
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        images.empty(self._data, _DATA_MIB)
+        return self._boot(linux, host)
+
+    def reboot(self, linux: kernel.Kernel, host: topology.Topology) -> float:
+        """Cut the power and start again; disks keep what they hold."""
+        self.agent.check('sync')
+        self.stop()
+        return self._boot(linux, host)
+
+    def _boot(self, linux: kernel.Kernel, host: topology.Topology) -> float:
         for _attempt in range(2):
             self.start(linux, host)
             try:
@@ -85,12 +104,12 @@ class Machine:
         """Start; returns at once, see ``wait_ready``."""
         if self.daemon.pid is not None:
             raise errors.LabError('the machine runs already; end it: lab down')
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.out.mkdir(parents=True)
+        self.console.unlink(missing_ok=True)
         initrd.build(linux, self.folder / 'initrd')
         command = [
             *self._machine(linux),
             *self._shares(),
+            *self._disks(),
             *self._network(),
             *topology.qemu_devices(host, self.folder),
         ]
@@ -153,6 +172,17 @@ class Machine:
         self.tell_module(f'del bus={card.bus:#x}')
         self.agent.check('udevadm settle -t 60', timeout=90)
 
+    def sweep(self) -> None:
+        """End all domains, remove all mediated devices."""
+        self.agent.check(
+            'for d in $(virsh list --all --name); do\n'
+            '  virsh destroy $d; virsh undefine $d; done\n'
+            'for m in /sys/bus/mdev/devices/*/remove; do\n'
+            '  [ ! -e $m ] || echo 1 > $m; done\n'
+            'true',
+            timeout=120,
+        )
+
     def tell_module(self, command: str) -> None:
         """Speak to labgpu; see the head of labgpu.c for the words."""
         self.agent.check(f"echo '{command}' > {_CMD}", timeout=120)
@@ -186,10 +216,12 @@ class Machine:
             f'{share.path}'
             for tag, share in self._mounts().items()
         )
+        disks = ','.join([*images.ensure(self._lab), f'{DATA}:rw'])
         append = (
             'console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt '
             'mitigations=off nokaslr tsc=reliable init_on_alloc=0 '
-            f'lab.share={shares} lab.modules={linux.modules} '
+            f'lab.share={shares} lab.disks={disks} '
+            f'lab.modules={linux.modules} '
             f'lab.pid1={settings.LAB}/inside/pid1 lab.venv={self._lab.venv}'
         )
         return [
@@ -239,6 +271,20 @@ class Machine:
             )
         return arguments
 
+    def _disks(self) -> list[str]:
+        arguments: list[str] = []
+        files = {
+            **dict.fromkeys(images.ensure(self._lab).values(), 'readonly=on'),
+            self._data: 'cache=unsafe',
+        }
+        for number, (file, mode) in enumerate(files.items()):
+            drive = f'file={file},if=none,id=disk{number},format=raw'
+            arguments += (
+                *('-drive', f'{drive},{mode}'),
+                *('-device', f'virtio-blk-pci,drive=disk{number}'),
+            )
+        return arguments
+
     def _network(self) -> list[str]:
         forwards = ''.join(
             f',hostfwd=tcp:127.0.0.1:{self._lab.port(name)}-:{inside}'
@@ -248,12 +294,3 @@ class Machine:
             *('-netdev', f'user,id=lan{forwards}'),
             *('-device', 'virtio-net-pci,netdev=lan,romfile='),
         ]
-
-
-def is_possible() -> str | None:
-    """Why the lab cannot run on this machine, None if it can."""
-    if os.geteuid() != 0:
-        return 'root is needed'
-    if not pathlib.Path('/etc/debian_version').exists():
-        return 'this is not Debian'
-    return None

@@ -32,6 +32,7 @@ _COMMANDS = {
     'libvirtd': 'libvirt-daemon-system',
     'virsh': 'libvirt-clients',
     'mdevctl': 'mdevctl',
+    'mke2fs': 'e2fsprogs',
     'mariadbd': 'mariadb-server',
     'rabbitmqctl': 'rabbitmq-server',
     'pkg-config': 'pkg-config',
@@ -45,6 +46,31 @@ _FILES = {
     '/usr/include/libelf.h': 'libelf-dev',
 }
 _PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+
+
+_MEMORY_MIB = 8192
+_DISK_MIB = 5120
+
+
+def why_not(state: pathlib.Path) -> str | None:
+    """Say why the lab cannot run on this machine; None: it can."""
+    release = pathlib.Path('/etc/os-release')
+    text = release.read_text() if release.exists() else ''
+    if 'ID=debian' not in text or 'VERSION_ID="12"' not in text:
+        return 'it needs Debian 12'
+    if os.geteuid() != 0:
+        return 'it needs root'
+    if os.uname().machine != 'x86_64':
+        return 'it needs an x86_64 processor'
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 20
+    if memory < _MEMORY_MIB:
+        return f'it needs {_MEMORY_MIB} MiB of memory; there are {memory}'
+    while not state.exists():
+        state = state.parent
+    disk = shutil.disk_usage(state).free >> 20
+    if disk < _DISK_MIB:
+        return f'it needs {_DISK_MIB} MiB free at {state}; there are {disk}'
+    return None
 
 
 def missing() -> list[str]:

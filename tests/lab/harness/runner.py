@@ -11,65 +11,87 @@
 # under the License.
 """Run scenarios one after the other and print what they measured."""
 
+import collections.abc
+import dataclasses
 import json
-import sys
+import math
 import time
 import typing as ty
 import unittest
 
+from tests.lab.harness import errors
 from tests.lab.harness import settings
 
 PACKAGE = 'tests.lab.scenarios'
+OK = 'ok'
+NOT_RUN = 'NOT RUN'
 
 
-class _Result(unittest.TestResult):
-    """Says each outcome as soon as it is known."""
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How one scenario ended.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[tuple[str, str, float]] = []
-        self._began = 0.0
-        self._outcome = ''
-        self._trace = ''
+    :ivar word: ``OK``, ``NOT_RUN``, FAILED or ERROR.
+    """
 
-    def startTest(self, test: unittest.TestCase) -> None:
-        super().startTest(test)
-        self._began = time.monotonic()
-        self._outcome = 'ok'
-        self._trace = ''
+    name: str
+    word: str
+    seconds: float = 0
 
-    def addError(self, test: unittest.TestCase, err: ty.Any) -> None:
-        super().addError(test, err)
-        self._outcome = 'ERROR'
-        self._trace += self.errors[-1][1]
-
-    def addFailure(self, test: unittest.TestCase, err: ty.Any) -> None:
-        super().addFailure(test, err)
-        self._outcome = 'FAILED'
-        self._trace += self.failures[-1][1]
-
-    def stopTest(self, test: unittest.TestCase) -> None:
-        super().stopTest(test)
-        passed = time.monotonic() - self._began
-        name = test.id().removeprefix(f'{PACKAGE}.')
-        self.rows.append((name, self._outcome, passed))
-        print(f'{passed:7.1f} s  {self._outcome:6}  {name}', flush=True)
-        if self._trace:
-            print(self._trace, flush=True)
+    @property
+    def failed(self) -> bool:
+        return self.word not in (OK, NOT_RUN)
 
 
-def run(about: settings.Settings, pattern: str) -> bool:
-    """Run the scenarios whose name contains a text; tell if all passed."""
-    suite = unittest.TestSuite(
-        test for test in _flat(_found()) if pattern in test.id()
-    )
-    if not suite.countTestCases():
-        print(f'lab: no scenario is called {pattern}', file=sys.stderr)
-        return False
-    result = _Result()
-    suite.run(result)
-    _print_table(about, result)
-    return result.wasSuccessful()
+def run(
+    about: settings.Settings,
+    words: collections.abc.Collection[str] = (),
+    core: bool = False,
+    deadline: float = math.inf,
+) -> list[Outcome]:
+    """Run scenarios, telling each outcome at once and a table at the end.
+
+    :param words: parts of names; none: all.
+    :param core: only those marked with ``scenarios.base.core``.
+    :param deadline: none begins after it, on the clock ``monotonic``.
+    :raises LabError: there is none.
+    """
+    chosen = [
+        test
+        for test in _flat(_found())
+        if any(word in test.id() for word in words or ('',))
+        and (not core or _is_core(test))
+    ]
+    if not chosen:
+        raise errors.LabError(f'no scenario is called {", ".join(words)}')
+    outcomes = []
+    for test in chosen:
+        outcomes.append(_run(test, deadline))
+        print(_line(outcomes[-1]), flush=True)
+    _print_table(about, outcomes)
+    return outcomes
+
+
+def _run(test: unittest.TestCase, deadline: float) -> Outcome:
+    name = test.id().removeprefix(f'{PACKAGE}.')
+    began = time.monotonic()
+    if began > deadline:
+        return Outcome(name, NOT_RUN)
+    result = unittest.TestResult()
+    test.run(result)
+    for _test, trace in result.failures + result.errors:
+        print(trace, flush=True)
+    word = 'ERROR' if result.errors else 'FAILED' if result.failures else OK
+    return Outcome(name, word, time.monotonic() - began)
+
+
+def _line(outcome: Outcome) -> str:
+    return f'{outcome.seconds:7.1f} s  {outcome.word:7}  {outcome.name}'
+
+
+def _is_core(test: unittest.TestCase) -> bool:
+    method = getattr(test, test.id().rpartition('.')[2])
+    return bool(getattr(method, 'core', False))
 
 
 def _found() -> unittest.TestSuite:
@@ -86,10 +108,25 @@ def _flat(suite: ty.Any) -> ty.Iterator[unittest.TestCase]:
             yield one
 
 
-def _print_table(about: settings.Settings, result: _Result) -> None:
-    print(f'\n{"scenario":58} {"result":7} {"s":>6}  measured, s')
-    for name, outcome, passed in result.rows:
-        file = about.run / 'measured' / f'{PACKAGE}.{name}.json'
+def _print_table(
+    about: settings.Settings, outcomes: collections.abc.Iterable[Outcome]
+) -> None:
+    measured = 'measured: s/libvirt calls'
+    print(f'\n{"scenario":58} {"result":7} {"s":>6}  {measured}')
+    for one in outcomes:
+        file = about.run / 'measured' / f'{PACKAGE}.{one.name}.json'
         known = json.loads(file.read_text()) if file.exists() else {}
-        told = ', '.join(f'{what} {took}' for what, took in known.items())
-        print(f'{name:58} {outcome:7} {passed:6.1f}  {told}')
+        told = ', '.join(
+            f'{what} {took}/{calls}' for what, (took, calls) in known.items()
+        )
+        print(f'{one.name:58} {one.word:7} {one.seconds:6.1f}  {told}')
+
+
+def print_totals(outcomes: collections.abc.Sequence[Outcome]) -> None:
+    """In the words of stestr, which tools/test reads."""
+    failed = sum(one.failed for one in outcomes)
+    skipped = sum(one.word == NOT_RUN for one in outcomes)
+    print(
+        f'\n - Passed: {len(outcomes) - failed - skipped}'
+        f'\n - Skipped: {skipped}\n - Failed: {failed}'
+    )

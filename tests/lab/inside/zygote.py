@@ -19,7 +19,7 @@ loaded beforehand: the driver under test is read from its sources each time.
 A request is a line of JSON, ``{"entry", "argv", "env", "cwd", "log", "group",
 "wait"}``; the answer is the process's id or, with ``wait``, its exit code.
 ``entry`` is ``module:function``, ``group`` the process group to join, 0 for a
-new session.
+new one.
 """
 
 import gc
@@ -38,7 +38,7 @@ _MODULES = (
     *('nova.conductor.rpcapi', 'nova.scheduler.client.report'),
     *('nova.servicegroup.drivers.db', 'nova.privsep.qemu'),
     *('nova.privsep.path', 'nova.privsep.libvirt', 'nova.privsep.fs'),
-    *('nova.virt.disk.vfs.localfs', 'nova.image.glance'),
+    *('nova.virt.disk.vfs.guestfs', 'nova.image.glance'),
     *('nova.network.neutron', 'nova.volume.cinder'),
     *('neutronclient.v2_0.client', 'glanceclient.v2.client'),
     *('oslo_messaging._drivers.impl_rabbit', 'oslo_privsep.daemon'),
@@ -100,7 +100,7 @@ def become(conn: socket.socket, request: dict[str, ty.Any]) -> ty.NoReturn:
     if request['group']:
         os.setpgid(0, request['group'])
     else:
-        os.setsid()
+        os.setpgid(0, 0)
     if not request['wait']:
         conn.sendall(str(os.getpid()).encode())
     conn.close()
@@ -117,5 +117,7 @@ def become(conn: socket.socket, request: dict[str, ty.Any]) -> ty.NoReturn:
 
 
 if __name__ == '__main__':
+    # A process may join groups of its own session only.
+    os.setsid()
     load()
     serve()

@@ -28,6 +28,7 @@ from tests.lab.harness import guests
 from tests.lab.harness import lab
 from tests.lab.harness import process
 from tests.lab.harness import settings
+from tests.lab.harness import topology
 
 # Seconds. A restart of nova-compute was seen to take 200 on a host whose
 # processors were busy with other work.
@@ -38,6 +39,15 @@ VGPU = {'resources__VGPU': '1'}
 VF_VGPU = {'resources__CUSTOM_A40_24Q': '1'}
 GPU = {'resources__CUSTOM_A100': '1'}
 NVME = {'resources__CUSTOM_NVME_VF': '1'}
+
+
+_Test = ty.TypeVar('_Test', bound=collections.abc.Callable[..., None])
+
+
+def core(test: _Test) -> _Test:
+    """Mark one of the few scenarios that run with every change."""
+    setattr(test, 'core', True)  # noqa: B010
+    return test
 
 
 class Scenario(testtools.TestCase):
@@ -59,7 +69,8 @@ class Scenario(testtools.TestCase):
         self.agent = self.lab.machine.agent
         if self.lab.host is None:
             self.fail('the lab does not run: tests/lab/lab up')
-        self.measured: dict[str, float] = {}
+        self.cards = self.lab.host.cards
+        self.measured: dict[str, tuple[float, int]] = {}
         self.addCleanup(self._write_measured)
         self.before = self.nova.free()
         self.addCleanup(self._leave_nothing)
@@ -79,11 +90,13 @@ class Scenario(testtools.TestCase):
         for server in servers:
             self.nova.delete(server)
         self.nova.wait_gone(*servers)
+        assert self.lab.host is not None
+        self.replug(*self.lab.host.cards)
         self.assert_all_free()
 
     def assert_all_free(self) -> None:
         """No domain, no mediated device, no binding, all units free."""
-        process.wait_for('units free again', self._all_free, 40, pause=1)
+        process.wait_for('units free again', self._all_free, 60, pause=1)
         self.assertEqual('', self.agent.check('virsh list --all --name')[:-1])
         self.assertEqual([], self.mdevs())
         bound = 'ls /sys/bus/pci/drivers/vfio-pci | grep : | xargs'
@@ -96,9 +109,14 @@ class Scenario(testtools.TestCase):
 
     @contextlib.contextmanager
     def timed(self, what: str) -> collections.abc.Iterator[None]:
+        """Note seconds and round trips to libvirt, those of others too."""
+        calls = self.lab.compute.calls()
         start = time.monotonic()
         yield
-        self.measured[what] = round(time.monotonic() - start, 1)
+        took = round(time.monotonic() - start, 1)
+        now = self.lab.compute.calls()
+        # It counts from 0 when nova-compute starts.
+        self.measured[what] = (took, now - calls if now >= calls else now)
 
     def _write_measured(self) -> None:
         folder: pathlib.Path = self.lab.settings.run / 'measured'
@@ -106,6 +124,14 @@ class Scenario(testtools.TestCase):
         (folder / f'{self.id()}.json').write_text(json.dumps(self.measured))
 
     # Doing
+
+    def replug(self, *cards: topology.Card) -> None:
+        """Exchange the cards of the host; put back at the end."""
+        self.lab.replug(self.cards, cards)
+        self.cards = cards
+
+    def card(self, name: str) -> topology.Card:
+        return next(card for card in self.cards if card.name == name)
 
     def boot(self, **specs: str) -> str:
         """Boot a server; return it ACTIVE, its guest having reported."""
@@ -124,6 +150,17 @@ class Scenario(testtools.TestCase):
         image = self.nova.image('tiny')
         assert image is not None
         return image
+
+    def wait_runs(self, server: str) -> None:
+        """Wait until nova and libvirt say that a server runs."""
+
+        def runs() -> bool:
+            now = self.nova.server(server)
+            idle = now['OS-EXT-STS:task_state'] is None
+            listed = self.agent.run('virsh list --uuid').output
+            return idle and now['status'] == 'ACTIVE' and server in listed
+
+        process.wait_for(f'server {server}', runs, 200, pause=1)
 
     def delete(self, *servers: str) -> None:
         with self.timed('delete'):
@@ -174,11 +211,9 @@ class Scenario(testtools.TestCase):
 
     def address_of(self, unit: str) -> str:
         """Return where the card of a unit sits, by its serial."""
-        host = self.lab.host
-        assert host is not None
         serial = unit.partition('/')[0].removeprefix('sn:')
         return next(
-            card.addresses[0] for card in host.cards if card.serial == serial
+            card.addresses[0] for card in self.cards if card.serial == serial
         )
 
     def held(self, server: str) -> dict[str, int]:

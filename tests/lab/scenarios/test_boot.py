@@ -18,6 +18,7 @@ from tests.lab.scenarios import base
 
 
 class BootTest(base.Scenario):
+    @base.core
     def test_vgpu_on_physical_function(self) -> None:
         server = self.boot(**base.VGPU)
         self.assertEqual({'VGPU': 1}, self.held(server))
@@ -34,6 +35,7 @@ class BootTest(base.Scenario):
         self.assertEqual([], self.mdevs())
         self.assert_all_free()
 
+    @base.core
     def test_vgpu_on_virtual_function(self) -> None:
         server = self.boot(**base.VF_VGPU)
         self.assertEqual({'CUSTOM_A40_24Q': 1}, self.held(server))
@@ -47,6 +49,7 @@ class BootTest(base.Scenario):
         self.delete(server)
         self.assert_all_free()
 
+    @base.core
     def test_whole_gpu(self) -> None:
         server = self.boot(**base.GPU)
         self.assertEqual({'CUSTOM_A100': 1}, self.held(server))
@@ -60,6 +63,7 @@ class BootTest(base.Scenario):
         self.delete(server)
         self.assert_all_free()
 
+    @base.core
     def test_nvme_function(self) -> None:
         server = self.boot(**base.NVME)
         self.assertEqual({'CUSTOM_NVME_VF': 1}, self.held(server))
@@ -69,6 +73,7 @@ class BootTest(base.Scenario):
         self.delete(server)
         self.assert_all_free()
 
+    @base.core
     def test_two_kinds_at_once(self) -> None:
         server = self.boot(**base.VGPU, **base.GPU)
         self.assertEqual({'VGPU': 1, 'CUSTOM_A100': 1}, self.held(server))
@@ -78,6 +83,7 @@ class BootTest(base.Scenario):
         self.delete(server)
         self.assert_all_free()
 
+    @base.core
     def test_full_host_refuses(self) -> None:
         first = self.boot(resources__CUSTOM_A100='2')
         self.assertEqual(2, self.hostdevs(first))

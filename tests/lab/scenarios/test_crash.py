@@ -41,6 +41,7 @@ class CrashTest(base.Scenario):
             self.nova.wait_gone(server)
         self.assert_all_free()
 
+    @base.core
     def test_compute_killed_at_delete(self) -> None:
         server = self.boot(**base.VGPU)
         self.nova.delete(server)
@@ -52,6 +53,13 @@ class CrashTest(base.Scenario):
 
     def _no_domain(self) -> bool:
         return not self.agent.check('virsh list --name').strip()
+
+    def _is_enabled(self) -> bool:
+        """Tell whether nova schedules to the host: not without libvirt."""
+        return not any(
+            'COMPUTE_STATUS_DISABLED' in self.nova.traits(provider)
+            for provider in self.nova.providers()
+        )
 
     def test_wrong_file_stops_the_start(self) -> None:
         self.lab.compute.stop()
@@ -75,6 +83,8 @@ class CrashTest(base.Scenario):
             timeout=90,
         )
         self.assertEqual([uuid], self.mdevs())
+        with self.timed('reconnect'):
+            process.wait_for('connection', self._is_enabled, 90, pause=1)
         second = self.boot(**base.VF_VGPU)
         self.assertEqual(2, len(self.mdevs()))
         self.delete(first, second)

@@ -32,6 +32,7 @@ class LifeTest(base.Scenario):
             self.nova.wait_status(server, 'ACTIVE')
         self._check_same(server, uuids)
 
+    @base.core
     def test_hard_reboot(self) -> None:
         server = self.boot(**base.VGPU)
         uuids = self.mdevs()
@@ -48,6 +49,7 @@ class LifeTest(base.Scenario):
             self.nova.wait_status(server, 'ACTIVE')
         self._check_same(server, uuids)
 
+    @base.core
     def test_lost_mdev_is_made_again(self) -> None:
         """Stopped, its mediated device lost as in a reboot, started."""
         server = self.boot(**base.VGPU)
@@ -59,3 +61,52 @@ class LifeTest(base.Scenario):
         self.nova.act(server, 'os-start')
         self.nova.wait_status(server, 'ACTIVE')
         self._check_same(server, [uuid])
+
+    def test_rescue(self) -> None:
+        server = self.boot(**base.VGPU)
+        uuids = self.mdevs()
+        with self.timed('rescue'):
+            self.nova.act(server, 'rescue')
+            self.nova.wait_status(server, 'RESCUE')
+        self._check_same(server, uuids)
+        with self.timed('unrescue'):
+            self.nova.act(server, 'unrescue')
+            self.nova.wait_status(server, 'ACTIVE')
+        self._check_same(server, uuids)
+
+    def test_rebuild(self) -> None:
+        server = self.boot(**base.VGPU)
+        uuids = self.mdevs()
+        image = self.nova.image('tiny')
+        with self.timed('rebuild'):
+            self.nova.act(server, 'rebuild', imageRef=image)
+            self.nova.wait_status(server, 'ACTIVE')
+        self._check_same(server, uuids)
+
+    def test_suspend_and_resume(self) -> None:
+        server = self.boot(**base.VGPU)
+        uuids = self.mdevs()
+        self.guest_sees(server, '10de')
+        with self.timed('suspend'):
+            self.nova.act(server, 'suspend')
+            self.nova.wait_status(server, 'SUSPENDED')
+        self.assertEqual({'VGPU': 1}, self.held(server))
+        with self.timed('resume'):
+            self.nova.act(server, 'resume')
+            self.nova.wait_status(server, 'ACTIVE')
+        self.assertEqual(uuids, self.mdevs())
+        self.assertIn(uuids[0], self.domain(server))
+        self.assertEqual({'VGPU': 1}, self.held(server))
+
+    def test_suspend_and_resume_with_a_whole_gpu(self) -> None:
+        server = self.boot(**base.GPU)
+        (unit,) = self.claimed(server)
+        self.guest_sees(server, '10de')
+        self.nova.act(server, 'suspend')
+        self.nova.wait_status(server, 'SUSPENDED')
+        self.nova.act(server, 'resume')
+        self.nova.wait_status(server, 'ACTIVE')
+        self.assertEqual([unit], self.claimed(server))
+        self.assertEqual(1, self.hostdevs(server))
+        self.delete(server)
+        self.assert_all_free()

@@ -45,8 +45,11 @@ class CardsTest(base.Scenario):
         ]
         front = dataclasses.replace(
             self.card('a100-a'),
-            **{'name': 'front', 'bus': 0x80, 'serial': 'FRONT-01'},
-            **{'dsn': '48b02d00000000ff', 'slot': 90},
+            name='front',
+            bus=0x80,
+            serial='FRONT-01',
+            dsn='48b02d00000000ff',
+            slot=90,
         )
         self.replug(front, *moved)
         with self.timed('restart'):

@@ -206,6 +206,11 @@ class Manager:
         return self._held
 
     @property
+    def seen(self) -> inventory.Members:
+        """Every device that each pool has had in this process."""
+        return self._seen
+
+    @property
     def picks(self) -> dict[inventory.Claim, str]:
         """Units picked and not seen saved yet, each with its server."""
         return self._ledger.servers()
@@ -223,7 +228,7 @@ class Manager:
         for provider, classes in sorted(wants.items()):
             for resource_class, amount in sorted(classes.items()):
                 held = inventory.Holdings.of(
-                    self._held.union(picks, self._strangers)
+                    self._held.union(picks, self.strangers)
                 )
                 units = self._choose(provider, resource_class, amount, held)
                 picks += [
@@ -235,7 +240,7 @@ class Manager:
         return tuple(picks)
 
     @property
-    def _strangers(self) -> frozenset[inventory.Claim]:
+    def strangers(self) -> frozenset[inventory.Claim]:
         """Units that are in use, though no server holds them."""
         return self._occupied(self.now.strangers, self._stuck)
 
@@ -317,7 +322,7 @@ class Manager:
         return inventory.desired(
             node,
             now.offer,
-            self._announced | self._strangers,
+            self._announced | self.strangers,
             known,
             self._seen,
         )
@@ -329,7 +334,7 @@ class Manager:
         serialize it costs more than the rest of a quiet update.
         """
         now = self.now
-        return self._described(now.index, self._held, self._strangers)
+        return self._described(now.index, self._held, self.strangers)
 
     # Devices
 
@@ -379,6 +384,13 @@ class Manager:
         for claim in sorted(claims):
             with self._tolerated():
                 self._release(claim, self._resolve(server, claim))
+
+    def guests(self) -> tuple[device.Guest, ...]:
+        """Return every guest of the hypervisor and the devices it has.
+
+        :raises BackendUnavailable: the hypervisor does not answer.
+        """
+        return self._backend.guests()
 
     def is_ours(self, mdev_uuid: str) -> bool:
         """Tell whether a mediated device is one that we make."""

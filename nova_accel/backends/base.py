@@ -59,6 +59,15 @@ class Backend(abc.ABC):
         """
 
     @abc.abstractmethod
+    def guests(self) -> tuple[device.Guest, ...]:
+        """Return every guest, running or not, and the devices it has.
+
+        One round trip and one a guest: for an audit, not for every day.
+
+        :raises BackendUnavailable: the hypervisor does not answer.
+        """
+
+    @abc.abstractmethod
     def prepare(self, assignment: Assignment) -> None:
         """Make the device exist, ready to be attached. Idempotent.
 

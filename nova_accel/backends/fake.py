@@ -29,6 +29,7 @@ class FakeBackend(base.Backend):
     """Devices that exist because a test says so.
 
     :ivar busy: uuids of mediated devices that a guest holds.
+    :ivar domains: server -> what its guest is made of.
     :ivar broken: device name -> reason for which it refuses to be used.
     :ivar unreachable: why the hypervisor does not answer, None if it does.
     :ivar prepared: what ``prepare`` was asked for and ``release`` was not.
@@ -40,6 +41,7 @@ class FakeBackend(base.Backend):
         self._lock = threading.Lock()
         self._view = device.HostView(devices=_ordered(devices))
         self.busy: set[str] = set()
+        self.domains: dict[str, device.Guest] = {}
         self.broken: dict[str, str] = {}
         self.unreachable: str | None = None
         self.prepared: dict[str, base.Assignment] = {}
@@ -75,6 +77,10 @@ class FakeBackend(base.Backend):
         if self.unreachable is not None:
             raise exception.BackendUnavailable(reason=self.unreachable)
         return self._view
+
+    def guests(self) -> tuple[device.Guest, ...]:
+        self.discover()
+        return tuple(self.domains.values())
 
     def prepare(self, assignment: base.Assignment) -> None:
         with self._lock:

@@ -152,6 +152,19 @@ class Mdev:
 
 
 @dataclasses.dataclass(frozen=True)
+class Guest:
+    """What the hypervisor says one guest is made of.
+
+    :ivar server: uuid, the same as the server's in nova.
+    :ivar devices: uuids of mediated devices and PCI addresses.
+    """
+
+    server: str
+    running: bool
+    devices: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
 class HostView:
     """What discovery saw, as one immutable value.
 

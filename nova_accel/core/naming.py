@@ -82,6 +82,11 @@ def stable_id_of(
     return stable_id
 
 
+def is_named_like_ours(node_name: str, name: str) -> bool:
+    """Tell a name that only providers of ours on this node should bear."""
+    return name.startswith(_prefix(node_name))
+
+
 def pool_id(
     rule_name: str, vendor_id: str, product_id: str, place: str
 ) -> str:

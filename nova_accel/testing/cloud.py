@@ -16,7 +16,6 @@ by the real libvirt library from a node file; its guests are nova's
 fakelibvirt. Our functional tests and the demo stand on it.
 """
 
-import collections
 import collections.abc
 import pathlib
 import tempfile
@@ -24,18 +23,30 @@ import typing as ty
 
 from nova_accel.testing import harness  # noqa: F401  (must come first)
 
-from lxml import etree
 from nova import context as nova_context
 from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.libvirt import base
 
+from nova_accel.backends.libvirt import guest
+from nova_accel.core import facts
+from nova_accel.core import invariant
 from nova_accel.core import inventory
 from nova_accel.core import naming
+from nova_accel.objects import publication
+from nova_accel.objects import vgpu_capabilities
 from nova_accel.testing import connection
 from nova_accel.testing import nodes
+from nova_accel.virt import audit
 from nova_accel.virt import mixin  # noqa: F401  (registers [accel])
 from nova_accel.virt import tracker
+
+
+# Of no flag at all nova's fixture makes no guest.
+_ALL = (
+    fakelibvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+    | fakelibvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE
+)
 
 
 class CloudTestCase(base.ServersTestBase):  # type: ignore[misc]
@@ -44,8 +55,11 @@ class CloudTestCase(base.ServersTestBase):  # type: ignore[misc]
     ADMIN_API = True
     microversion = 'latest'
     ADDITIONAL_FILTERS: ty.ClassVar[list[str]] = ['AccelFilter']
+    # Of libvirt and QEMU, as nova's fixture takes them.
+    VERSIONS: ty.ClassVar[dict[str, int]] = {}
 
     def setUp(self) -> None:
+        self.network: dict[str, connection.HybridConnection] = {}
         self.flags(
             available_filters=[
                 'nova.scheduler.filters.all_filters',
@@ -90,13 +104,16 @@ class CloudTestCase(base.ServersTestBase):  # type: ignore[misc]
         return ty.cast(str, self.compute_rp_uuids[name])
 
     def connect(self, name: str, node: str) -> connection.HybridConnection:
-        return connection.HybridConnection(
+        conn = connection.HybridConnection(
             nodes.path(node),
             hostname=name,
             host_info=fakelibvirt.HostInfo(
                 cpu_nodes=2, cpu_sockets=1, cpu_cores=2, cpu_threads=2
             ),
+            **self.VERSIONS,
         )
+        conn.join(self.network)
+        return conn
 
     def connection_of(self, host: str) -> connection.HybridConnection:
         return ty.cast(
@@ -193,80 +210,81 @@ class CloudTestCase(base.ServersTestBase):  # type: ignore[misc]
     # What must always hold
 
     def assert_invariants(self) -> None:
-        """Allocations, claims and devices say the same, one to one."""
+        """Nova, Placement, guests and devices say the same, one to one.
+
+        All but what waits for the next update does so at once.
+        """
+        self.assertEqual([], self.findings(invariant.AT_ONCE))
+        self.run_periodic()
         for host in self.computes:
-            claimed = self._claims_of_host(host)
-            self.assertEqual(
-                collections.Counter(
-                    (c.provider, c.resource_class)
-                    for claims in claimed.values()
-                    for c in claims
-                ),
-                self._allocated(host),
-                f'claims and allocations differ on {host}',
-            )
-            units = [c for claims in claimed.values() for c in claims]
-            self.assertEqual(
-                len(units), len(set(units)), f'a unit is held twice on {host}'
-            )
-            self._assert_devices(host, claimed)
+            found = self.evidence(host)
+            self.assertEqual([], _said(host, found))
+            self._assert_published(host, found)
+            self._assert_mdevs(host)
 
-    def _claims_of_host(self, host: str) -> dict[str, list[inventory.Claim]]:
-        ours = set(self.accel_providers(host).values())
-        instances = objects.InstanceList.get_by_host(
-            self.context, host, expected_attrs=['resources']
+    def findings(
+        self, kinds: collections.abc.Container[str] = invariant.ADVICE
+    ) -> list[str]:
+        """What an audit says about all hosts."""
+        return [
+            text
+            for host in self.computes
+            for text in _said(host, self.evidence(host), kinds)
+        ]
+
+    def evidence(self, host: str) -> facts.Facts:
+        """What an audit of a host goes by."""
+        service = self.computes[host].manager
+        return audit.look(
+            self.context, host, service.driver.accel, service.reportclient
         )
-        return {
-            instance.uuid: [
-                claim
-                for claim in tracker.claims_of(instance.resources)
-                if claim.provider in ours
-            ]
-            for instance in instances
-        }
 
-    def _allocated(self, host: str) -> collections.Counter[tuple[str, str]]:
-        found: collections.Counter[tuple[str, str]] = collections.Counter()
-        for uuid in self.accel_providers(host).values():
-            allocations = self._get_allocations_by_provider_uuid(uuid)
-            for allocation in allocations.values():
-                for rc, amount in allocation['resources'].items():
-                    found[uuid, rc] += amount
-        return found
+    def _assert_published(self, host: str, found: facts.Facts) -> None:
+        """The scheduler is told what nova's records leave free."""
+        if self.computes[host].driver.accel.idle:
+            return
+        held = {claim for each in found.servers for claim in each.claims}
+        wanted = vgpu_capabilities.from_offer(
+            found.node, found.offer, held | found.strangers
+        )
+        record = objects.ComputeNode.get_by_host_and_nodename(
+            self.context, host, found.node.name
+        )
+        published = publication.load(record.stats)
+        assert published is not None, host
+        self.assertEqual(_free(wanted), _free(published), host)
 
-    def _assert_devices(
-        self,
-        host: str,
-        claimed: collections.abc.Mapping[str, list[inventory.Claim]],
-    ) -> None:
+    def _assert_mdevs(self, host: str) -> None:
+        """What a guest has is there, in nova's harness without exception."""
         conn = self.connection_of(host)
-        attached: list[str] = []
-        for domain in conn.listAllDomains(0):
-            devices = _hostdevs(domain.XMLDesc(0))
-            attached += devices
-            self.assertEqual(
-                len(claimed.get(domain.UUIDString(), ())),
-                len(devices),
-                f'{host}: server {domain.UUIDString()} has {devices}',
-            )
-        self.assertEqual(
-            len(attached), len(set(attached)), f'{host}: a device twice'
-        )
-        for device in attached:
-            if len(device) == len(domain.UUIDString()):
-                self.assertTrue(conn.machine.has_mdev(device), device)
+        for domain in conn.listAllDomains(_ALL):
+            for device in _hostdevs(domain.XMLDesc(0)):
+                if len(device) == len(domain.UUIDString()):
+                    self.assertTrue(conn.machine.has_mdev(device), device)
 
 
-def _hostdevs(xml: str) -> list[str]:
-    found = []
-    for source in etree.fromstring(xml).iterfind('devices/hostdev/source'):
-        address = source.find('address')
-        if address.get('uuid'):
-            found.append(address.get('uuid'))
-        else:
-            domain, bus, slot, function = (
-                int(address.get(key), 16)
-                for key in ('domain', 'bus', 'slot', 'function')
-            )
-            found.append(f'{domain:04x}:{bus:02x}:{slot:02x}.{function}')
+def _said(
+    host: str,
+    found: facts.Facts,
+    kinds: collections.abc.Container[str] = invariant.ADVICE,
+) -> list[str]:
+    return [
+        f'{host}: {finding}'
+        for finding in invariant.check(found)
+        if finding.kind in kinds
+    ]
+
+
+def _free(
+    capabilities: vgpu_capabilities.VGPUCapabilities,
+) -> dict[str | None, dict[str, int]]:
+    found = {card.provider: dict(card.free) for card in capabilities.cards}
+    found[None] = {
+        f'{model.resource_class} {model.type_id}': model.free
+        for model in capabilities.models
+    }
     return found
+
+
+def _hostdevs(xml: str) -> frozenset[str]:
+    return guest.parse('', True, xml).devices

@@ -151,16 +151,17 @@ def read(
         )
         if stable_id is not None:
             known[rp_uuid] = inventory.KnownProvider(
-                stable_id, _inventories(data.inventory), frozenset(data.traits)
+                stable_id, inventories(data.inventory), frozenset(data.traits)
             )
     return known
 
 
-def _inventories(
+def inventories(
     records: collections.abc.Mapping[
         str, collections.abc.Mapping[str, ty.Any]
     ],
 ) -> dict[str, inventory.Inventory]:
+    """Read inventory records, by resource class, as Placement has them."""
     return {
         rc: inventory.Inventory(
             total=record['total'],

@@ -18,6 +18,7 @@ import typing as ty
 
 from nova_accel.backends import base
 from nova_accel.backends.libvirt import discovery
+from nova_accel.backends.libvirt import guest
 from nova_accel.backends.libvirt import mdev
 from nova_accel.backends.libvirt import render
 from nova_accel.core import device
@@ -64,6 +65,12 @@ class LibvirtBackend(base.Backend):
         :raises BackendUnavailable: libvirt does not answer.
         """
         return self._found.refresh(full)
+
+    def guests(self) -> tuple[device.Guest, ...]:
+        """See ``Backend.guests``."""
+        return tuple(
+            guest.parse(*found) for found in self._found.line().guests()
+        )
 
     def prepare(self, assignment: base.Assignment) -> None:
         """Create the mediated device; of a PCI function, check it is there.

@@ -35,3 +35,8 @@ def named(error: BaseException, *names: str) -> bool:
 def is_missing(error: BaseException) -> bool:
     """Tell whether the device asked for is not there (any more)."""
     return named(error, 'NO_NODE_DEVICE')
+
+
+def is_gone(error: BaseException) -> bool:
+    """Tell whether the guest asked about is not there (any more)."""
+    return named(error, 'NO_DOMAIN')

@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 # More than this between two refreshes, and reading everything is cheaper.
 _BACKLOG = 4096
 
+_GUESTS = abi.LIST_RUNNING_GUESTS | abi.LIST_STOPPED_GUESTS
+
 # Kinds of event beside those of libvirt's lifecycle.
 UPDATED = -1
 MADE = -2
@@ -229,6 +231,22 @@ class Session:
                 return
             self._tolerate(error)
             raise exception.DeviceRefused(device=name, reason=error) from error
+
+    def guests(self) -> collections.abc.Iterator[tuple[str, bool, str]]:
+        """Return uuid, whether it runs, and XML of every guest.
+
+        One round trip, and one or two a guest.
+
+        :raises BackendUnavailable: libvirt does not answer.
+        """
+        for domain in self._ask('listAllDomains', _GUESTS):
+            domain = self._wrap(domain)
+            try:
+                running = bool(domain.isActive())
+                yield domain.UUIDString(), running, str(domain.XMLDesc(0))
+            except Exception as error:
+                if not errors.is_gone(error):
+                    _fail(error)
 
     def _ask(self, verb: str, *args: object) -> ty.Any:
         try:

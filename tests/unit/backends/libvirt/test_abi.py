@@ -22,6 +22,13 @@ class AbiTest(testtools.TestCase):
         self.assertEqual(getattr(libvirt, f'{flag}CAP_NET'), abi.LIST_NET)
         self.assertEqual(getattr(libvirt, f'{flag}CAP_MDEV'), abi.LIST_MDEV)
         self.assertEqual(getattr(libvirt, f'{flag}ACTIVE'), abi.LIST_ACTIVE)
+        flag = 'VIR_CONNECT_LIST_DOMAINS_'
+        running, stopped = (
+            getattr(libvirt, f'{flag}{state}')
+            for state in ('ACTIVE', 'INACTIVE')
+        )
+        self.assertEqual(running, abi.LIST_RUNNING_GUESTS)
+        self.assertEqual(stopped, abi.LIST_STOPPED_GUESTS)
         event = 'VIR_NODE_DEVICE_EVENT_'
         lifecycle = getattr(libvirt, f'{event}ID_LIFECYCLE')
         self.assertEqual(lifecycle, abi.EVENT_LIFECYCLE)

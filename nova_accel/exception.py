@@ -77,6 +77,21 @@ class NotEnoughUnits(AccelError):
     )
 
 
+class NotMigratable(AccelError):
+    """A device that a server holds keeps it from being live-migrated."""
+
+    msg_fmt = (
+        'Device %(device)s of server %(server)s cannot be live-migrated: '
+        '%(reason)s'
+    )
+
+
+class NoCounterpart(AccelError):
+    """What a server holds and what it would get do not match."""
+
+    msg_fmt = 'Server %(server)s cannot be live-migrated: %(reason)s'
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """One thing that is wrong in a file, and what to do about it.

@@ -346,9 +346,7 @@ class Manager:
 
         :raises DeviceUnavailable: one cannot be had; none is left behind.
         """
-        assignments = {
-            claim: self._find(server, claim) for claim in sorted(claims)
-        }
+        assignments = self.assignments(server, claims)
         with contextlib.ExitStack() as undo:
             for claim, assignment in assignments.items():
                 undo.callback(self._release, claim, assignment)
@@ -356,6 +354,23 @@ class Manager:
             rendered = list(map(self._backend.render, assignments.values()))
             undo.pop_all()
         return rendered
+
+    def assignments(
+        self, server: str, claims: Claims
+    ) -> dict[inventory.Claim, base.Assignment]:
+        """Find the device that serves each claim, and touch none.
+
+        :raises DeviceUnavailable: one is not in this host.
+        """
+        return {claim: self._find(server, claim) for claim in sorted(claims)}
+
+    def configs(self, server: str, claims: Claims) -> list[object]:
+        """Return the guest config of devices that a guest has already.
+
+        :raises DeviceUnavailable: one is not in this host.
+        """
+        assignments = self.assignments(server, claims)
+        return list(map(self._backend.render, assignments.values()))
 
     def _find(self, server: str, claim: inventory.Claim) -> base.Assignment:
         try:
@@ -462,7 +477,14 @@ class Manager:
             ),
             mdev_type=unit.part if vgpu else None,
             managed=pool.rule.managed if pool else True,
+            live_migratable=_is_live_migratable(pool, vgpu),
         )
+
+
+def _is_live_migratable(pool: inventory.Pool | None, vgpu: bool) -> bool:
+    """Go by the rule; without a word of it, a vGPU is and no other device."""
+    said = pool.rule.live_migratable if pool else None
+    return vgpu if said is None else said
 
 
 def _known_ids(

@@ -31,6 +31,7 @@ class Assignment:
     :ivar mdev_uuid: None for a PCI function.
     :ivar mdev_type: vGPU type id, None for a PCI function.
     :ivar managed: libvirt detaches the host driver itself.
+    :ivar live_migratable: a live migration may replace it by another one.
     """
 
     unit: str

@@ -88,6 +88,7 @@ class Rule:
     :ivar levels: level name -> how many of it one of the level above holds,
         outermost first. ``(('region', 3), ('function', 4))`` is twelve
         slots; blocks of 12, of 4 and of 1 are placed aligned.
+    :ivar live_migratable: None where the rule does not say.
     """
 
     name: str
@@ -300,13 +301,6 @@ def _slots(levels: tuple[tuple[str, int], ...]) -> int:
     return math.prod(count for _name, count in levels)
 
 
-def _live_migratable(here: cursor.Cursor) -> bool | None:
-    value = here.boolean()
-    if value:
-        here.fail('yes is not supported yet by this version')
-    return value
-
-
 def _word(*words: str, later: tuple[str, ...] = ()) -> _Reader:
     return lambda here: here.choice(words, later)
 
@@ -340,7 +334,7 @@ _KEYS: dict[str, _Reader] = {
     'levels': _levels,
     'max_slots': lambda here: here.integer(1, MAX_SLOTS),
     'managed': cursor.Cursor.boolean,
-    'live_migratable': _live_migratable,
+    'live_migratable': cursor.Cursor.boolean,
     'new_devices': _new_devices,
     'owner': _owner,
 }

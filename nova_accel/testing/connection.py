@@ -19,8 +19,10 @@ no other domain holds.
 
 import collections.abc
 import contextlib
+import copy
 import functools
 import typing as ty
+from urllib import parse
 
 from lxml import etree
 from nova.tests.fixtures import libvirt as fakelibvirt
@@ -43,6 +45,7 @@ _FLAGS = {
 _ADDRESS = ('domain', 'bus', 'slot', 'function')
 
 Held = tuple[object, ...]
+Migrating = collections.abc.Callable[['HybridDomain'], None]
 _C = ty.TypeVar('_C', bound=type)
 _Method = collections.abc.Callable[..., ty.Any]
 
@@ -71,49 +74,146 @@ def _counted(verb: str, method: _Method) -> _Method:
     return call
 
 
+def _undisturbed(domain: 'HybridDomain') -> None:
+    """Let a migration succeed."""
+
+
 @_counting('virDomain.', fakelibvirt.Domain)
 class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
-    """A simulated domain that needs its devices."""
+    """A simulated domain that needs its devices.
+
+    Like libvirt it keeps two lists of host devices: those of its persistent
+    definition, and, while it is active, those that the guest has.
+    """
+
+    def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._live = list(self._defined)
+        self._aborted = False
 
     def counting(self, verb: str) -> contextlib.AbstractContextManager[None]:
         connection: HybridConnection = self._connection
         return connection.counting(verb)
 
+    @property
+    def _defined(self) -> list[dict[str, ty.Any]]:
+        return ty.cast(
+            list[dict[str, ty.Any]], self._def['devices']['hostdevs']
+        )
+
+    @property
+    def active(self) -> bool:
+        return bool(self._state != fakelibvirt.VIR_DOMAIN_SHUTOFF)
+
+    def isActive(self) -> int:
+        return int(self.active)
+
+    def redefine(self, xml: str) -> None:
+        """Change the persistent definition, whatever the guest does."""
+        self._def = self._parse_definition(xml)
+
     def createWithFlags(self, flags: int) -> None:
-        self._connection.check_start(self, self.held())
+        # The memory was saved without any host device.
+        live = [] if self._has_saved_state else list(self._defined)
+        self._connection.check_start(self, map(_held, live))
+        self._id = self._connection._id_counter
         super().createWithFlags(flags)
+        self._live = live
+
+    def managedSave(self, flags: int) -> None:
+        for info in self._live:
+            raise self._connection.error(
+                'OPERATION_UNSUPPORTED',
+                'Operation not supported: cannot migrate a domain with '
+                f"<hostdev mode='subsystem' type='{info['type']}'>",
+            )
+        super().managedSave(flags)
+        self._state = fakelibvirt.VIR_DOMAIN_SHUTOFF
 
     def XMLDesc(self, flags: int = 0) -> str:
+        shown = self
+        if self.active and not flags & fakelibvirt.VIR_DOMAIN_XML_INACTIVE:
+            shown = copy.copy(self)
+            devices = {**self._def['devices'], 'hostdevs': self._live}
+            shown._def = {**self._def, 'devices': devices}
         # The fixture leaves out what libvirt always says.
-        xml: str = super().XMLDesc(flags)
+        xml: str = super(HybridDomain, shown).XMLDesc(flags)
         return xml.replace(
             "type='mdev' model", "type='mdev' managed='no' model"
         )
 
     def held(self) -> list[Held]:
-        """Identify the host devices that the definition names."""
-        return [_held(info) for info in self._def['devices']['hostdevs']]
+        """Identify the host devices that the guest has."""
+        return [_held(info) for info in self._live] if self.active else []
 
-    def attachDevice(self, xml: str) -> bool:
+    def _affected(self, flags: int) -> list[list[dict[str, ty.Any]]]:
+        """Return the lists of host devices that flags are about."""
+        live = flags & fakelibvirt.VIR_DOMAIN_AFFECT_LIVE
+        config = flags & fakelibvirt.VIR_DOMAIN_AFFECT_CONFIG
+        if live and not self.active:
+            raise self._connection.error(
+                'OPERATION_INVALID',
+                'Requested operation is not valid: domain is not running',
+            )
+        if not live and not config:
+            return [self._live if self.active else self._defined]
+        return [self._live] * bool(live) + [self._defined] * bool(config)
+
+    def attachDeviceFlags(self, xml: str, flags: int) -> None:
         if not xml.startswith('<hostdev'):
-            return bool(super().attachDevice(xml))
+            super().attachDeviceFlags(xml, flags)
+            return
         info = _hostdev(xml)
-        self._connection.check_start(self, [_held(info)])
-        self._def['devices']['hostdevs'].append(info)
-        return True
+        for hostdevs in self._affected(flags):
+            if hostdevs is self._live:
+                self._connection.check_start(self, [_held(info)])
+            hostdevs.append(info)
 
-    def detachDevice(self, xml: str) -> bool:
+    def detachDeviceFlags(self, xml: str, flags: int) -> None:
         if not xml.startswith('<hostdev'):
-            return bool(super().detachDevice(xml))
+            super().detachDeviceFlags(xml, flags)
+            return
         wanted = _held(_hostdev(xml))
-        kept = [
-            info
-            for info in self._def['devices']['hostdevs']
-            if _held(info) != wanted
-        ]
-        found = len(kept) != len(self._def['devices']['hostdevs'])
-        self._def['devices']['hostdevs'] = kept
-        return found
+        for hostdevs in self._affected(flags):
+            hostdevs[:] = [i for i in hostdevs if _held(i) != wanted]
+
+    # Live migration
+
+    def migrateToURI3(
+        self, uri: str, params: dict[str, ty.Any], flags: int
+    ) -> None:
+        here: HybridConnection = self._connection
+        self._job_type = fakelibvirt.VIR_DOMAIN_JOB_UNBOUNDED
+        self._aborted = False
+        try:
+            there = here.network[parse.urlparse(uri).hostname or '']
+            arrived = there.defineXML(params['destination_xml'])
+            try:
+                arrived.createWithFlags(0)
+                here.migrating(self)
+                self._check_aborted()
+            except Exception:
+                there.forget(arrived)
+                raise
+        except Exception:
+            self._job_type = (
+                fakelibvirt.VIR_DOMAIN_JOB_CANCELLED
+                if self._aborted
+                else fakelibvirt.VIR_DOMAIN_JOB_FAILED
+            )
+            raise
+        here.forget(self)
+        self._job_type = fakelibvirt.VIR_DOMAIN_JOB_COMPLETED
+
+    def abortJob(self) -> None:
+        self._aborted = True
+
+    def _check_aborted(self) -> None:
+        if self._aborted:
+            raise self._connection.error(
+                'OPERATION_FAILED',
+                'operation aborted: migration out job: canceled by client',
+            )
 
 
 def _hostdev(xml: str) -> dict[str, ty.Any]:
@@ -143,6 +243,10 @@ class HybridConnection(
     :param hostname: as libvirt tells it.
     :param others: ``HostInfo`` and what else nova's fixture takes.
     :ivar calls: verb -> round trips, those of nova's own code included.
+    :ivar network: host name -> the connection that a live migration to that
+        host goes to; one mapping for all hosts.
+    :ivar migrating: is called with a domain when it runs on both hosts; it
+        fails the migration by raising.
     """
 
     def __init__(
@@ -152,6 +256,8 @@ class HybridConnection(
         **others: ty.Any,
     ) -> None:
         self._depth = 0
+        self.network: dict[str, HybridConnection] = {hostname: self}
+        self.migrating: Migrating = _undisturbed
         fakelibvirt.Connection.__init__(
             self, 'qemu:///system', hostname=hostname, **others
         )
@@ -173,7 +279,14 @@ class HybridConnection(
         for domain in self._vms.values():
             domain._connection = new
         new._vms, new._running_vms = self._vms, self._running_vms
+        new.migrating = self.migrating
+        new.join(self.network)
         return new
+
+    def join(self, network: dict[str, 'HybridConnection']) -> None:
+        """Let live migrations find this host, and those from here others."""
+        self.network = network
+        network[self.hostname] = self
 
     @contextlib.contextmanager
     def counting(self, verb: str) -> collections.abc.Iterator[None]:
@@ -192,8 +305,21 @@ class HybridConnection(
                 flags = flags & ~theirs | real
         return super().listAllDevices(flags)
 
+    def listAllDomains(self, flags: int = 0) -> list[HybridDomain]:
+        either = (
+            fakelibvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+            | fakelibvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE
+        )
+        # Who says neither means both.
+        found = super().listAllDomains(flags if flags & either else either)
+        return ty.cast(list[HybridDomain], found)
+
     def defineXML(self, xml: str) -> HybridDomain:
         domain = HybridDomain(connection=self, xml=xml)
+        known: HybridDomain | None = self._vms.get(domain.name())
+        if known is not None:
+            domain = known
+            domain.redefine(xml)
         self._vms[domain.name()] = domain
         self._emit_lifecycle(domain, fakelibvirt.VIR_DOMAIN_EVENT_DEFINED, 0)
         return domain
@@ -205,6 +331,13 @@ class HybridConnection(
         self.check_start(domain, domain.held())
         self._vms[domain.name()] = domain
         return domain
+
+    def forget(self, domain: HybridDomain) -> None:
+        """Let a domain be gone, from here or after a migration."""
+        if domain.active:
+            domain.destroy()
+        if domain.name() in self._vms:
+            self._undefine(domain)
 
     def check_start(
         self, domain: HybridDomain, wanted: collections.abc.Iterable[Held]
@@ -232,11 +365,7 @@ class HybridConnection(
                 )
 
     def _active(self) -> list[HybridDomain]:
-        return [
-            domain
-            for domain in self._vms.values()
-            if domain._state != fakelibvirt.VIR_DOMAIN_SHUTOFF
-        ]
+        return [domain for domain in self._vms.values() if domain.active]
 
     def _is_busy(self, uuid: str) -> bool:
         return any(('mdev', uuid) in d.held() for d in self._active())

@@ -14,24 +14,38 @@
 import collections.abc
 import typing as ty
 
+from nova import context as nova_context
+from nova import exception as nova_exception
 from nova import objects
 from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import guest as libvirt_guest
+from oslo_log import log as logging
 
 from nova_accel.backends import base
 from nova_accel.backends.libvirt import backend as libvirt_backend
 from nova_accel.core import inventory
+from nova_accel import exception
 from nova_accel.virt import host as accel_host
+from nova_accel.virt import hotplug
+from nova_accel.virt import live_migration
 from nova_accel.virt import mixin
 from nova_accel.virt import stock
 
 __all__ = ['LibvirtAccelDriver']
 
+LOG = logging.getLogger(__name__)
+
 Allocations = collections.abc.Mapping[str, ty.Any]
 
 
+def _libvirt() -> ty.Any:
+    # What nova has imported, when it could, and what its tests replace.
+    return libvirt_driver.libvirt
+
+
 class LibvirtAccelDriver(
-    mixin.AccelDriverMixin,
+    live_migration.LiveMigrationMixin,
     libvirt_driver.LibvirtDriver,  # type: ignore[misc]
 ):
     """``compute_driver = accel.LibvirtAccelDriver``"""
@@ -82,6 +96,83 @@ class LibvirtAccelDriver(
             if provider not in self.accel
         }
         return super()._allocate_mdevs(theirs)
+
+    def suspend(
+        self, context: nova_context.RequestContext, instance: objects.Instance
+    ) -> None:
+        """Save a guest, which must have no host device then.
+
+        Stock detaches mediated devices, and functions of its own.
+        """
+        claims = self.accel_claims(instance)
+        if not claims:
+            super().suspend(context, instance)
+            return
+        guest = self._host.get_guest(instance)
+        configs = self.accel.configs(instance.uuid, claims)
+        try:
+            self._unplug(guest, hotplug.pci(configs), instance)
+            super().suspend(context, instance)
+        except Exception:
+            self._replug(guest, configs, instance)
+            raise
+
+    def _unplug(
+        self,
+        guest: libvirt_guest.Guest,
+        configs: hotplug.Hostdevs,
+        instance: objects.Instance,
+    ) -> None:
+        try:
+            hotplug.unplug(guest, configs, instance.uuid)
+        except (exception.DeviceUnavailable, _libvirt().libvirtError) as e:
+            reason = nova_exception.InstanceSuspendFailure(reason=str(e))
+            raise nova_exception.InstanceFaultRollback(reason) from e
+
+    def _replug(
+        self,
+        guest: libvirt_guest.Guest,
+        configs: hotplug.Hostdevs,
+        instance: objects.Instance,
+    ) -> None:
+        """Give a guest back what it had, if it still runs."""
+        try:
+            if guest.is_active():
+                hotplug.plug(guest, configs)
+        except _libvirt().libvirtError as e:
+            LOG.warning(
+                'Server %s did not get its devices back: %s', instance.uuid, e
+            )
+
+    def resume(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> None:
+        # The host may have been rebooted since.
+        configs = self.accel.attach(instance.uuid, self.accel_claims(instance))
+        super().resume(context, instance, *args, **kwargs)
+        if configs:
+            hotplug.plug(self._host.get_guest(instance), configs)
+
+    def _resume_guest_after_snapshot(
+        self,
+        context: nova_context.RequestContext,
+        live_snapshot: bool,
+        original_power_state: int,
+        instance: objects.Instance,
+        guest: libvirt_guest.Guest,
+    ) -> None:
+        # A snapshot of a running guest that is not a live one suspends it;
+        # stock forgets about its mediated devices then.
+        super()._resume_guest_after_snapshot(
+            context, live_snapshot, original_power_state, instance, guest
+        )
+        claims = self.accel_claims(instance)
+        if claims and not live_snapshot and guest.is_active():
+            hotplug.plug(guest, self.accel.attach(instance.uuid, claims))
 
     def _guest_add_pci_devices(
         self, guest: vconfig.LibvirtConfigGuest, instance: objects.Instance

@@ -24,6 +24,8 @@ from nova_accel.testing import cloud
 
 from nova.compute import build_results
 from nova.compute import provider_tree
+from nova.compute import task_states
+from nova.compute import vm_states
 from nova import objects
 from nova.scheduler.client import report
 from nova.tests.fixtures import libvirt as fakelibvirt
@@ -122,10 +124,12 @@ class Host(abc.ABC):
     """One nova-compute, and the machine it runs on.
 
     :ivar spare: slots that nothing has been put into.
+    :ivar server: what was built last.
     """
 
     compute_driver: str
     mdev_types: collections.abc.Sequence[str] = ()
+    server: objects.Instance
 
     def __init__(self, bench: 'Bench', node_file: str) -> None:
         self._bench = bench
@@ -212,11 +216,67 @@ class Host(abc.ABC):
                 objects=[objects.NetworkRequest(network_id='none')]
             ),
             security_groups=[],
-            block_device_mapping=objects.BlockDeviceMappingList(objects=[]),
+            block_device_mapping=servers.no_volumes(),
             node=self.name,
         )
         if result != build_results.ACTIVE:
             raise RuntimeError(f'The server was not built: {result}')
+        self.server = instance
+
+    def reboot(self) -> None:
+        """Reboot the server, hard.
+
+        :raises RuntimeError: it does not run.
+        """
+        server = servers.asked(self.server, task_states.REBOOT_PENDING_HARD)
+        self.manager.reboot_instance(
+            self._context,
+            server,
+            block_device_info=None,
+            reboot_type='HARD',
+        )
+        self._expect(vm_states.ACTIVE)
+
+    def resize(self, slots: list[Slot]) -> None:
+        """Resize the server to these slots of the same host, and confirm.
+
+        :raises RuntimeError: it did not get that far.
+        """
+        server = servers.asked(self.server, task_states.RESIZE_PREP)
+        migration = servers.resizing(server)
+        self.placement.hand_on(server.uuid, migration.uuid)
+        self._allocate(server, slots)
+        self.manager.prep_resize(
+            self._context,
+            image={'properties': {}},
+            instance=server,
+            flavor=servers.RESIZED,
+            request_spec=objects.RequestSpec(self._context),
+            filter_properties={},
+            node=self.name,
+            clean_shutdown=False,
+            migration=migration,
+            host_list=None,
+        )
+        self._expect(vm_states.RESIZED)
+        self.manager.confirm_resize(
+            self._context,
+            server,
+            objects.Migration.get_by_uuid(self._context, migration.uuid),
+        )
+        self._expect(vm_states.ACTIVE)
+
+    def delete(self) -> None:
+        server = servers.asked(self.server, task_states.DELETING)
+        self.manager.terminate_instance(
+            self._context, server, servers.no_volumes()
+        )
+
+    def _expect(self, state: str) -> None:
+        server = objects.Instance.get_by_uuid(self._context, self.server.uuid)
+        found = (server.vm_state, server.task_state)
+        if found != (state, None):
+            raise RuntimeError(f'The server is {found}, not {state}')
 
     # What is done to it
 
@@ -335,6 +395,14 @@ class Bench(cloud.CloudTestCase):
         self._patch(
             mock.patch.object(
                 libvirt_host.Host, 'get_online_cpus', online_cpus
+            )
+        )
+        # There are no disks to be moved.
+        self._patch(
+            mock.patch.object(
+                libvirt_driver.LibvirtDriver,
+                '_get_instance_disk_info_from_config',
+                return_value=[],
             )
         )
         self._patch(counting.watched_locks())

@@ -50,6 +50,10 @@ class Placement:
             for rp, resources in amounts.items()
         }
 
+    def hand_on(self, consumer: str, other: str) -> None:
+        """Give all that a consumer has to another one."""
+        self.allocations[other] = self.allocations.pop(consumer)
+
     # What nova calls
 
     def get_provider_subtree_and_ensure_root(
@@ -88,6 +92,18 @@ class Placement:
         self, _context: object, consumer: str
     ) -> Allocations:
         return copy.deepcopy(self.allocations.get(consumer, {}))
+
+    def get_allocs_for_consumer(
+        self, context: object, consumer: str
+    ) -> dict[str, Allocations]:
+        return {
+            'allocations': self.get_allocations_for_consumer(context, consumer)
+        }
+
+    def delete_allocation_for_instance(
+        self, _context: object, consumer: str, **_how: object
+    ) -> None:
+        self.allocations.pop(consumer, None)
 
     def get_allocations_for_resource_provider(
         self, _context: object, rp_uuid: str

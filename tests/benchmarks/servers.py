@@ -22,6 +22,28 @@ from oslo_utils import uuidutils
 
 _IMAGE = '155d900f-4e14-4e4c-a73d-069cbf4541e6'
 _SIZE = {'memory_mb': 512, 'vcpus': 1, 'root_gb': 1, 'ephemeral_gb': 0}
+
+
+def _flavor(number: int, vgpus: int) -> objects.Flavor:
+    return objects.Flavor(
+        id=number,
+        name=f'bench-{vgpus}',
+        flavorid=f'bench-{vgpus}',
+        swap=0,
+        rxtx_factor=1.0,
+        vcpu_weight=0,
+        disabled=False,
+        is_public=True,
+        projects=[],
+        description=None,
+        extra_specs={'resources:VGPU': str(vgpus)},
+        **_SIZE,
+    )
+
+
+_BUILT = _flavor(1, 4)
+RESIZED = _flavor(2, 2)
+"""What a server is resized to."""
 AMOUNTS = {'MEMORY_MB': 512, 'VCPU': 1, 'DISK_GB': 1}
 """What a server takes of the host itself."""
 
@@ -64,6 +86,44 @@ def requested(context: nova_context.RequestContext) -> objects.Instance:
     return instance
 
 
+def asked(instance: objects.Instance, task: str) -> objects.Instance:
+    """Return a server as nova's API hands it on, to have this done to it."""
+    found = objects.Instance.get_by_uuid(
+        instance._context,
+        instance.uuid,
+        expected_attrs=['flavor', 'metadata', 'system_metadata', 'info_cache'],
+    )
+    found.task_state = task
+    found.save()
+    return found
+
+
+def resizing(instance: objects.Instance) -> objects.Migration:
+    """Write into the database that a server is resized where it is."""
+    host = instance.host
+    migration = objects.Migration(
+        instance._context,
+        uuid=uuidutils.generate_uuid(),
+        instance_uuid=instance.uuid,
+        migration_type='resize',
+        status='pre-migrating',
+        old_instance_type_id=instance.flavor.id,
+        new_instance_type_id=RESIZED.id,
+        source_compute=host,
+        source_node=host,
+        dest_compute=host,
+        dest_node=host,
+        dest_compute_id=instance.compute_id,
+        dest_host='127.0.0.1',
+    )
+    migration.create()
+    return migration
+
+
+def no_volumes() -> objects.BlockDeviceMappingList:
+    return objects.BlockDeviceMappingList(objects=[])
+
+
 def _create(
     context: nova_context.RequestContext, **facts: ty.Any
 ) -> objects.Instance:
@@ -73,9 +133,8 @@ def _create(
         project_id=context.project_id,
         user_id=context.user_id,
         image_ref=_IMAGE,
-        flavor=objects.Flavor(
-            name='bench', flavorid='bench', swap=0, extra_specs={}, **_SIZE
-        ),
+        flavor=_BUILT,
+        instance_type_id=_BUILT.id,
         old_flavor=None,
         new_flavor=None,
         system_metadata={},

@@ -12,6 +12,7 @@
 """The workloads: what is done to both hosts, and what is counted."""
 
 import collections.abc
+import dataclasses
 import itertools
 import re
 import sys
@@ -33,6 +34,20 @@ FEW, LARGE, MANY = (hosts.Size(16, virtual) for virtual in (8, 32, 64))
 Pair = tuple[hosts.Host, hosts.Host]
 Rows = list[targets.Row]
 Action = collections.abc.Callable[[hosts.Host], object]
+Counts = tuple[counting.Count, counting.Count]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Something that happens to a server.
+
+    :ivar limit: calls that ours may make.
+    """
+
+    name: str
+    what: str
+    limit: int
+    action: Action
 
 
 class Benchmark(hosts.Bench):
@@ -61,9 +76,9 @@ class Benchmark(hosts.Bench):
         _occupy(few, 100, 20)
         _occupy(large, 500, 100)
         rpc = _cold(large) + _steady_rpc(large)
-        _say('spawn-rpc')
+        _say('spawn-rpc, reboot-rpc, resize-rpc, delete-rpc')
         # Nova's harness forgets what has no underscore.
-        self._rows = [*rpc, *cpu, *growth, *_spawn(few, large)]
+        self._rows = [*rpc, *cpu, *growth, *_life(few, large)]
 
 
 def _say(what: str) -> None:
@@ -107,7 +122,7 @@ def _least(
 
 def _counts(
     pair: Pair, action: Action, prepare: Action = lambda host: None
-) -> tuple[counting.Count, counting.Count]:
+) -> Counts:
     counts = []
     for host in pair:
         prepare(host)
@@ -225,33 +240,42 @@ def _steady_rpc(pair: Pair) -> Rows:
     ]
 
 
-def _spawn(few: Pair, large: Pair) -> Rows:
-    small = _counts(few, _spawn_four)
-    counts = _counts(large, _spawn_four)
-    load = f'4 vGPUs, D={LARGE.devices}, M=500, I=100'
+def _life(few: Pair, large: Pair) -> Rows:
+    """The life of one server, a step after the other."""
+    rows: Rows = []
+    for step in LIFE:
+        small, counts = (_counts(pair, step.action) for pair in (few, large))
+        rows += _step(step, small, counts)
+    return rows
+
+
+def _step(step: Step, small: Counts, counts: Counts) -> Rows:
+    name = f'{step.name}-rpc'
+    load = f'{step.what}, D={LARGE.devices}, M=500, I=100'
+    smaller = f'D={FEW.devices}, M=100, I=20'
     return [
         targets.Row(
-            'spawn-rpc',
+            name,
             load,
             'RPC',
             *(count.total for count in counts),
-            target=targets.at_most(16),
+            target=targets.at_most(step.limit),
         ),
         targets.Row(
-            'spawn-rpc-locked',
+            f'{name}-locked',
             f'{load}, under a lock of all',
             'RPC',
             *(count.locked.total() for count in counts),
             target=targets.at_most(0),
         ),
         targets.Row(
-            'spawn-rpc-flat',
-            f'{load}, more than with D={FEW.devices}, M=100, I=20',
+            f'{name}-flat',
+            f'{load}, more than with {smaller}',
             'RPC',
             *(b.total - a.total for a, b in zip(small, counts, strict=True)),
             target=targets.at_most(0),
         ),
-        *_rest('spawn-rpc', load, counts),
+        *_rest(name, load, counts),
     ]
 
 
@@ -282,6 +306,27 @@ def _spawn_four(host: hosts.Host) -> None:
     host.spawn(host.take(4))
 
 
+def _reboot(host: hosts.Host) -> None:
+    host.reboot()
+
+
+def _resize_to_two(host: hosts.Host) -> None:
+    host.resize(host.take(2))
+
+
+def _delete(host: hosts.Host) -> None:
+    host.delete()
+
+
+LIFE = (
+    Step('spawn', '4 vGPUs', 16, _spawn_four),
+    Step('reboot', 'hard, 4 vGPUs', 24, _reboot),
+    Step('resize', '4 to 2 vGPUs, same host, confirmed', 24, _resize_to_two),
+    Step('delete', '2 vGPUs', 12, _delete),
+)
+"""Each goes on with the server of the one before."""
+
+
 def _add_a_stranger(host: hosts.Host) -> None:
     host.make([slot.foreign for slot in host.take(1)])
 
@@ -310,7 +355,7 @@ _SPEEDS = itertools.cycle(('2.5', '8', '16'))
 def _devices(
     name: str,
     load: str,
-    counts: tuple[counting.Count, ...],
+    counts: Counts,
     target: targets.Target,
     apart: collections.abc.Collection[str] = (),
 ) -> targets.Row:
@@ -325,14 +370,12 @@ def _devices(
     return targets.Row(name, load, 'RPC', ours, stock, target)
 
 
-def _only(
-    name: str, verb: str, load: str, counts: tuple[counting.Count, ...]
-) -> targets.Row:
+def _only(name: str, verb: str, load: str, counts: Counts) -> targets.Row:
     ours, stock = (count.verbs[verb] for count in counts)
     return targets.Row(f'{name}, {verb}', load, 'RPC', ours, stock)
 
 
-def _rest(name: str, load: str, counts: tuple[counting.Count, ...]) -> Rows:
+def _rest(name: str, load: str, counts: Counts) -> Rows:
     """What nova's own code sends for other purposes, on both sides."""
     return [
         targets.Row(

@@ -11,6 +11,7 @@
 # under the License.
 """The benchmark notices what it is there for, and says so."""
 
+import collections
 import contextlib
 import io
 import json
@@ -137,6 +138,24 @@ class KindTest(testtools.TestCase):
         )
 
 
+class StepTest(testtools.TestCase):
+    def test_one_that_grows(self) -> None:
+        small, large = (
+            counting.Count(collections.Counter(a=n), collections.Counter())
+            for n in (9, 10)
+        )
+        step = workloads.Step('stop', '', 10, lambda host: None)
+        rows = workloads._step(step, (small, small), (large, large))
+        self.assertEqual(
+            {
+                'stop-rpc': True,
+                'stop-rpc-locked': True,
+                'stop-rpc-flat': False,
+            },
+            {row.name: row.met for row in rows if row.target},
+        )
+
+
 class GateTest(hosts.Bench):
     """A driver that does too much misses the targets."""
 
@@ -156,10 +175,21 @@ class GateTest(hosts.Bench):
         )
         dirty = workloads._dirty_rpc(self.pair)[0]
         self.assertEqual((1, 20, True), (dirty.ours, dirty.stock, dirty.met))
+
+    def test_the_life_of_a_server(self) -> None:
+        ratios = {}
+        for step in workloads.LIFE:
+            counts = workloads._counts(self.pair, step.action)
+            rows = workloads._step(step, counts, counts)
+            self.assertTrue(all(row.met for row in rows), rows)
+            ratios[step.name] = rows[0].ratio
+        self.assertGreater(ratios['spawn'], 5)
+        self.assertGreater(ratios['resize'], 5)
         for host in self.pair:
-            with host.connection.counted() as count:
-                host.spawn(host.take(4))
-            self.assertEqual(4, count.verbs['nodeDeviceCreateXML'])
+            self.assertEqual({}, host.placement.allocations)
+            self.assertEqual([], host.connection.listAllDomains(0))
+        self.pair[0].refresh()
+        self.assertEqual(frozenset(), self.pair[0].driver.accel.held)
 
     def test_a_call_a_device(self) -> None:
         with self._planted('get_available_resource'):

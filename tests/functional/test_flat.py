@@ -145,6 +145,57 @@ class SpawnTest(FlatTest):
         self.assert_invariants()
 
 
+class LifeTest(FlatTest):
+    """What happens to a server once it is there."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.flags(allow_resize_to_same_host=True)
+        self.flavor4 = self.flavor(resources__VGPU=4)
+        self.flavor2 = self.flavor(resources__VGPU=2)
+        self.start_both()
+        for _ in range(2):
+            self.boot_four('large')
+        self.servers = {
+            name: self.boot(self.flavor4, host=name) for name in NAMES
+        }
+
+    def reboot(self, name: str) -> None:
+        self._reboot_server(self.servers[name], hard=True)
+
+    def resize(self, name: str) -> None:
+        """Resize the server on the host where it is."""
+        self.enable_only(name)
+        # All hosts of a cloud in one process share nova's options; by this
+        # one nova tells whether the server has left the host.
+        self.flags(host=name)
+        self._resize_server(self.servers[name], self.flavor2)
+        self._confirm_resize(self.servers[name])
+
+    def delete(self, name: str) -> None:
+        self._delete_server(self.servers[name])
+
+    def enable_only(self, name: str) -> None:
+        for service in self.api.get_services(binary='nova-compute'):
+            status = 'enabled' if service['host'] == name else 'disabled'
+            self.api.put_service(service['id'], {'status': status})
+
+    def test_each_step_is_flat(self) -> None:
+        # A mediated device is looked up, and destroyed.
+        for step, limit, about_devices in (
+            (self.reboot, 24, 0),
+            (self.resize, 24, 2),
+            (self.delete, 12, 2 * 2),
+        ):
+            counts = self.counts(step)
+            self.assert_flat(counts)
+            self.assertEqual([about_devices] * 2, self.devices(counts))
+            self.assertLessEqual(counts['large'].total, limit, counts)
+            self.assertEqual({}, counts['large'].locked)
+            self.run_periodic()
+            self.assert_invariants()
+
+
 class AlarmTest(FlatTest):
     """The tests above do find what they look for."""
 

@@ -152,6 +152,24 @@ class Client:
             f'after {timeout:.0f} s'
         )
 
+    def wait_failed(self, server: str, action: str) -> None:
+        """Wait until an action of a server has failed.
+
+        :raises LabError: it succeeds, or does not end.
+        """
+        path = f'/servers/{server}/os-instance-actions'
+        until = time.monotonic() + 150
+        results: list[str | None] = []
+        while time.monotonic() < until:
+            listed = self.nova('GET', path)['instanceActions']
+            request = listed[0]['request_id']
+            newest = self.nova('GET', f'{path}/{request}')['instanceAction']
+            results = [event['result'] for event in newest['events']]
+            if newest['action'] == action and 'Error' in results:
+                return
+            time.sleep(0.5)
+        raise errors.LabError(f'{action} has not failed: {results}')
+
     def wait_gone(self, *servers: str, timeout: float = 120) -> None:
         until = time.monotonic() + timeout
         while set(servers) & set(self.servers()):

@@ -55,6 +55,7 @@ class Manager:
     def __init__(self, backend: base.Backend) -> None:
         self._backend = backend
         self._elsewhere: inventory.Elsewhere = inventory.nowhere
+        self._rules = whitelist.Whitelist()
         self._snapshot = snapshot.NOTHING
         self._looking = threading.Lock()
         self._taking = threading.Lock()
@@ -96,7 +97,33 @@ class Manager:
         """
         self._elsewhere = elsewhere
         self._hold(held)
-        self._look(node, rules, full=True)
+        self._rules = rules
+        self._look(node, full=True)
+
+    def reload(
+        self,
+        rules: whitelist.Whitelist,
+        check: collections.abc.Callable[[inventory.Offer], None],
+    ) -> None:
+        """Go by other rules from now on; Placement hears of it next time.
+
+        What servers hold stays theirs, whether it is listed or not.
+
+        :param check: raises if what they offer will not do. Then the rules
+            there are stay.
+        :raises BackendUnavailable: the hypervisor does not answer.
+        """
+        node = self.now.node
+        with self._looking:
+            view = self._discover(rules)
+            ids = self._known_ids(self._known, self._held)
+            check(
+                inventory.offer(
+                    node, rules, view.devices, ids, self._elsewhere
+                )
+            )
+            self._rules = rules
+            self._take(node, view)
 
     def _hold(self, held: frozenset[inventory.Claim]) -> None:
         if held != self._held:
@@ -119,36 +146,33 @@ class Manager:
         if self.idle:
             return
         try:
-            self._look(self.now.node, self.now.rules)
+            self._look(self.now.node)
             self._collect()
         except exception.BackendUnavailable as e:
             LOG.warning('%s; going by what was there before', e)
 
-    def _look(
-        self,
-        node: inventory.Node,
-        rules: whitelist.Whitelist,
-        full: bool = False,
-    ) -> None:
+    def _look(self, node: inventory.Node, full: bool = False) -> None:
         # A view must not be taken after one that was made later.
         with self._looking:
-            view = device.HostView()
-            if rules.rules or self._held:
-                view = self._backend.discover(full=full)
-            self._take(node, rules, view)
+            self._take(node, self._discover(self._rules, full))
+
+    def _discover(
+        self, rules: whitelist.Whitelist, full: bool = False
+    ) -> device.HostView:
+        if rules.rules or self._held:
+            return self._backend.discover(full=full)
+        return device.HostView()
 
     def _take(
-        self,
-        node: inventory.Node,
-        rules: whitelist.Whitelist,
-        view: device.HostView | None = None,
+        self, node: inventory.Node, view: device.HostView | None = None
     ) -> None:
         """Make a new snapshot, unless nothing it depends on changed.
 
         :param view: None for the one there is.
         """
         with self._taking:
-            old, ids = self._snapshot, self._known_ids(self._known, self._held)
+            old, rules = self._snapshot, self._rules
+            ids = self._known_ids(self._known, self._held)
             view = old.view if view is None else view
             same = old.serves(node, rules, ids)
             if same and old.view is view:
@@ -317,7 +341,7 @@ class Manager:
         :param known: those of ours that Placement has now.
         """
         self._known = known
-        self._take(node, self.now.rules)
+        self._take(node)
         now = self.now
         return inventory.desired(
             node,
@@ -377,7 +401,7 @@ class Manager:
             return self._resolve(server, claim)
         except exception.DeviceUnavailable:
             # It may have come back since the last look.
-            self._look(self.now.node, self.now.rules)
+            self._look(self.now.node)
             return self._resolve(server, claim)
 
     def _prepare(

@@ -72,9 +72,12 @@ class LibvirtAccelDriver(
             mixin.CONF.pci.device_spec, self._get_vgpu_type_per_pgpu
         )
 
+    def accel_check(self, offer: inventory.Offer) -> None:
+        stock.check(offer, self.accel_elsewhere())
+
     def init_host(self, host: str) -> None:
         super().init_host(host)
-        stock.check(self.accel.now.offer, self.accel_elsewhere())
+        self.accel_check(self.accel.now.offer)
 
     def update_provider_tree(self, *args: ty.Any, **kwargs: ty.Any) -> None:
         # Runs under the lock that all claims of the node share.

@@ -22,6 +22,7 @@ import nova.conf
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
+from nova import utils
 from nova.virt import driver
 from oslo_log import log as logging
 
@@ -34,6 +35,7 @@ from nova_accel.core import whitelist
 from nova_accel import exception
 from nova_accel import manager
 from nova_accel.objects import publication
+from nova_accel.virt import reload
 from nova_accel.virt import tracker
 from nova_accel.virt import tree
 
@@ -75,6 +77,36 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         held = tracker.held_on(context, host, node)
         self.accel.start(node, self._rules, held, self.accel_elsewhere())
         tracker.adopt(self.virtapi._compute.rt, self.accel)
+        reload.subscribe(self.accel_reload, self._reset_service)
+
+    def accel_check(self, offer: inventory.Offer) -> None:
+        """Refuse what the whitelist would offer, if it must not be.
+
+        :raises ClaimedTwice: something else gives a device of it away.
+        """
+
+    def accel_reload(self) -> None:
+        """Read the whitelist anew; a wrong one changes nothing. Never raises.
+
+        Placement hears of it with the next update.
+        """
+        try:
+            rules = sources.load(accel_conf.paths(CONF))
+            self.accel.reload(rules, self.accel_check)
+        except exception.AccelError as e:
+            LOG.error(
+                'The whitelist is not read anew; the one in use stays: %s', e
+            )
+        except Exception:
+            LOG.exception('The whitelist is not read anew')
+        else:
+            LOG.info('The whitelist was read anew: %d rules', len(rules.rules))
+
+    def _reset_service(self) -> None:
+        """Do what nova does after it has read its configuration anew."""
+        compute = self.virtapi._compute
+        # It throws the cache away that an update goes by.
+        utils.synchronized(tracker.SEMAPHORE, fair=True)(compute.reset)()
 
     def node_is_available(self, nodename: str) -> bool:
         # Runs under the lock that all claims share, where stock would ask

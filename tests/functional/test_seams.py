@@ -18,9 +18,11 @@ our modules to look at; nothing else has to be searched.
 import ast
 import collections
 import inspect
+import pathlib
 import textwrap
 import typing as ty
 
+from nova.cmd import compute
 from nova.compute import claims
 from nova.compute import manager as compute_manager
 from nova.compute import provider_tree
@@ -28,10 +30,13 @@ from nova.compute import resource_tracker
 from nova import objects
 from nova.scheduler.client import report
 from nova.scheduler import request_filter
+from nova import service as nova_service
 from nova import test
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import host as libvirt_host
 from nova.virt import virtapi
+from oslo_config import cfg
+import oslo_service
 
 RT = resource_tracker.ResourceTracker
 DRIVER = libvirt_driver.LibvirtDriver
@@ -61,6 +66,13 @@ SIGNATURES = [
         'self context instance_by_uuid',
         True,
         'virt/tracker.py',
+    ),
+    (
+        compute_manager.ComputeManager,
+        'reset',
+        'self',
+        True,
+        'virt/mixin.py, _reset_service',
     ),
     (RT, '_check_resources', 'self context', True, 'virt/tracker.py'),
     (RT, 'instance_claim', 'self context instance', False, 'virt/tracker.py'),
@@ -205,7 +217,28 @@ SIGNATURES = [
         'get_allocations_for_resource_provider',
         'self context rp_uuid',
         True,
-        'virt/mixin.py',
+        'virt/mixin.py, virt/audit.py',
+    ),
+    (
+        report.SchedulerReportClient,
+        'get_providers_in_tree',
+        'self context uuid',
+        True,
+        'virt/audit.py',
+    ),
+    (
+        report.SchedulerReportClient,
+        'get_provider_traits',
+        'self context rp_uuid',
+        True,
+        'virt/audit.py',
+    ),
+    (
+        report.SchedulerReportClient,
+        'get',
+        'self url version global_request_id',
+        True,
+        'virt/audit.py',
     ),
 ]
 
@@ -300,6 +333,58 @@ class SignatureTest(test.NoDBTestCase):
             list,
             'nova_accel/scheduler adds its request filter to this list',
         )
+
+
+class ReloadTest(test.NoDBTestCase):
+    """What of a SIGHUP reaches us: nova_accel/virt/reload.py."""
+
+    def test_the_configuration_is_mutated_and_the_service_reset(self) -> None:
+        self.assertIn(
+            "restart_method='mutate'", inspect.getsource(nova_service.serve)
+        )
+        self.assertIn(
+            'self.manager.reset()',
+            inspect.getsource(nova_service.Service.reset),
+        )
+        source = _launcher('eventlet', 'Launcher', 'restart')
+        self.assertIn('self.conf.mutate_config_files()', source)
+        self.assertIn('self.services.restart()', source)
+
+    def test_the_configuration_calls_us(self) -> None:
+        conf = cfg.ConfigOpts()
+        conf([], default_config_files=[])
+        calls: list[object] = []
+        conf.register_mutate_hook(lambda *args: calls.append(args))
+        conf.mutate_config_files()
+        self.assertEqual([(conf, {})], calls)
+
+    def test_native_threads_do_not_reload(self) -> None:
+        self.assertIn('no_fork=True', inspect.getsource(compute.main))
+        self.assertIn(
+            'raise common_service.SignalExit(signal.SIGHUP)',
+            _launcher('threading', 'ProcessLauncher', '_reload_service'),
+            'oslo.service reloads with native threads now: take the '
+            'listener out of nova_accel/virt/reload.py',
+        )
+        # Before it starts the service, so that ours comes after.
+        self.assertIn(
+            'self.add_signal_handlers()',
+            _launcher('threading', 'ProcessLauncher', '__init__'),
+        )
+
+
+def _launcher(backend: str, owner: str, method: str) -> str:
+    """Source of a method; the backend not in use cannot be imported."""
+    folder = pathlib.Path(oslo_service.__file__).parent
+    text = (folder / 'backend' / f'_{backend}' / 'service.py').read_text()
+    (found,) = (
+        function
+        for node in ast.parse(text).body
+        if isinstance(node, ast.ClassDef) and node.name == owner
+        for function in node.body
+        if isinstance(function, ast.FunctionDef) and function.name == method
+    )
+    return ast.unparse(found)
 
 
 class LockTest(test.NoDBTestCase):

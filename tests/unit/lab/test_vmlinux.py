@@ -31,14 +31,18 @@ def _bzimage(payload: bytes) -> bytes:
 
 
 def _elf(*segments: tuple[int, int, bytes]) -> bytes:
-    """Make one of segments (kind, offset, content)."""
-    head = bytearray(64)
-    head[:4] = b'\x7fELF'
-    # Program headers first; sections; sizes and numbers of both
-    struct.pack_into('<QQ', head, 32, 64, 0x1234)
-    struct.pack_into('<HHHHH', head, 54, 56, len(segments), 64, 9, 8)
+    """Make one of segments (kind, offset, content), 1024 to 1028 a .BTF."""
+    names = b'\0.BTF\0.names\0'
+    sections = ((0, 0, 0), (1, 1024, 4), (6, 512, len(names)))
     data = bytearray(4096)
-    data[:64] = head
+    data[:4] = b'\x7fELF'
+    # Program headers first; sections; sizes and numbers of both
+    struct.pack_into('<QQ', data, 32, 64, 600)
+    struct.pack_into('<HHHHH', data, 54, 56, len(segments), 64, 3, 2)
+    data[512 : 512 + len(names)] = names
+    for index, (name, offset, size) in enumerate(sections):
+        row = (name, 1, 0, 0, offset, size)
+        struct.pack_into('<IIQQQQ', data, 600 + 64 * index, *row)
     for index, (kind, offset, content) in enumerate(segments):
         size = len(content)
         row = (kind, 7, offset, 0xFFFF0000, 0x1000 * index, size, 4096, 64)
@@ -78,26 +82,26 @@ class UnpackTest(testtools.TestCase):
 
 class PackTest(testtools.TestCase):
     ELF = _elf(
-        (_LOAD, 1024, b'text\0\0\0'),
+        (_LOAD, 1020, b'textBTF!more\0\0\0'),
         (_LOAD, 2048, b'\0data'),
         (_LOAD, 3072, bytes(512)),
-        (_NOTE, 1026, b'xt\0\0'),
+        (_NOTE, 1028, b'more\0\0'),
     )
 
-    def test_what_is_loaded_stays_the_same(self):
+    def test_what_is_loaded_stays_the_same_but_for_types(self):
         self.assertEqual(
             [
-                (_LOAD, 0, 4096, b'text'),
+                (_LOAD, 0, 4096, b'text\0\0\0\0more'),
                 (_LOAD, 0x1000, 4096, b'\0data'),
                 (_LOAD, 0x2000, 4096, b''),
-                (_NOTE, 0x3000, 4096, b'xt\0\0'),
+                (_NOTE, 0x3000, 4096, b'more\0\0'),
             ],
             _segments(vmlinux.pack(self.ELF)),
         )
 
     def test_nothing_else_is_left(self):
         packed = vmlinux.pack(self.ELF)
-        self.assertEqual(64 + 4 * 56 + len('text\0dataxt\0\0'), len(packed))
+        self.assertEqual(64 + 4 * 56 + 12 + 5 + 6, len(packed))
         self.assertEqual(b'\x7fELF', packed[:4])
         sections = struct.unpack_from('<Q', packed, 40)
         self.assertEqual((0,), sections)

@@ -21,6 +21,8 @@ In the nova.conf of nova-scheduler::
 Naming it there also installs the request filter of ``request.py``.
 """
 
+import itertools
+
 from nova import objects
 from nova.scheduler import filters
 from nova.scheduler import host_manager
@@ -58,6 +60,11 @@ class AccelFilter(
 
     A host that publishes nothing, nothing readable, or no cards (version
     1.0, or too many for the column) passes.
+
+    It also lets several servers of one request share the cards of a host.
+    Nova asks Placement once for all of them, and tries the same candidate
+    of a host for each. So from the second server on, candidates that
+    Placement has no room for any more are dropped.
     """
 
     RUN_ON_REBUILD = False
@@ -68,6 +75,8 @@ class AccelFilter(
         spec_obj: objects.RequestSpec,
     ) -> bool:
         """Return True if any candidate of the host is left."""
+        if not self._drop_full(host_state):
+            return False
         asked = request.asked_by_flavor(
             spec_obj, tuple(request.image_traits(spec_obj))
         )
@@ -89,6 +98,33 @@ class AccelFilter(
             return reason is None
 
         return bool(self.filter_candidates(host_state, serves))
+
+    def _drop_full(self, host_state: host_manager.HostState) -> bool:
+        """Drop candidates that servers of the same request have filled."""
+        # Nova makes such an object for each request, and counts up in it.
+        before = vars(host_state).setdefault(
+            '_accel_num_instances', host_state.num_instances
+        )
+        if before == host_state.num_instances:
+            return True
+        host_state.allocation_candidates = list(
+            itertools.dropwhile(
+                lambda candidate: not _has_room(host_state, candidate),
+                host_state.allocation_candidates,
+            )
+        )
+        return bool(host_state.allocation_candidates)
+
+
+def _has_room(
+    host_state: host_manager.HostState, candidate: rules.Candidate
+) -> bool:
+    """Ask about the cards alone: the host itself is in all candidates."""
+    return all(
+        placement.has_room(provider, allocation['resources'])
+        for provider, allocation in candidate['allocations'].items()
+        if provider != host_state.uuid
+    )
 
 
 def _is_used_otherwise(provider: str, resource_class: str) -> bool:

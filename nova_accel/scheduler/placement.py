@@ -11,6 +11,7 @@
 # under the License.
 """The few things that the scheduler asks Placement besides candidates."""
 
+import collections.abc
 import typing as ty
 
 from keystoneauth1 import exceptions as ks_exc
@@ -24,6 +25,26 @@ def usages(provider: str) -> dict[str, int]:
     """Return class -> amount in use; empty if Placement does not say."""
     found = _get(f'/resource_providers/{provider}/usages')
     return ty.cast(dict[str, int], found.get('usages', {}))
+
+
+def has_room(
+    provider: str, amounts: collections.abc.Mapping[str, int]
+) -> bool:
+    """Tell whether amounts fit now; True if Placement does not say."""
+    path = f'/resource_providers/{provider}/inventories'
+    inventories = _get(path).get('inventories', {})
+    used = usages(provider)
+    return all(
+        amount <= _capacity(inventories[rc]) - used.get(rc, 0)
+        for rc, amount in amounts.items()
+        if rc in inventories
+    )
+
+
+def _capacity(record: collections.abc.Mapping[str, ty.Any]) -> int:
+    return int(
+        (record['total'] - record['reserved']) * record['allocation_ratio']
+    )
 
 
 def is_trait(name: str) -> bool:

@@ -160,6 +160,24 @@ def _unfinished(
     )
 
 
+def _arrived(
+    context: nova_context.RequestContext, host: str
+) -> collections.abc.Iterable[Resources]:
+    """What servers hold that are on a host at this very moment.
+
+    nova reads first which servers are here and then which are on their way,
+    so one whose live migration ends in between is neither.
+    """
+    instances = objects.InstanceList.get_by_host(
+        context, host, expected_attrs=['resources']
+    )
+    return [
+        each.resources or ()
+        for each in instances
+        if each.vm_state != vm_states.SHELVED_OFFLOADED
+    ]
+
+
 _UNFINISHED = [task_states.RESIZE_REVERTING, *task_states.rebuild_states]
 
 
@@ -333,7 +351,9 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
         if not absent:
             return absent
         moving = map(_moving, _unfinished(context))
-        return absent & claims_of(itertools.chain.from_iterable(moving))
+        return absent & claims_of(
+            itertools.chain(*moving, *_arrived(context, self.host))
+        )
 
     def _check_resources(self, context: nova_context.RequestContext) -> None:
         """Let stock check what is stock's.

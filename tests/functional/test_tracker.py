@@ -499,7 +499,21 @@ class CallTest(test.NoDBTestCase):
         self.claim(self.pick, 'c')
         self.assertEqual('c', self.accel.picks[had])
 
-    def refill(self, **servers: tuple[inventory.Claim, str]) -> None:
+    def test_a_server_that_arrives_while_the_database_is_read(self) -> None:
+        """It is not here yet, and then not on its way any more."""
+        for server in 'cd':
+            self.claim(self.pick, server)
+        first, second = sorted(self.accel.held)
+        self.refill(arrived=[first])
+        self.assertEqual({first}, self.accel.held)
+        self.claim(self.pick, 'b')
+        self.assertEqual('b', self.accel.picks[second])
+
+    def refill(
+        self,
+        arrived: collections.abc.Iterable[inventory.Claim] = (),
+        **servers: tuple[inventory.Claim, str],
+    ) -> None:
         """Let the database name one unit of some servers here."""
         others = dict.fromkeys('ab', (None, 'building'))
         records = {
@@ -510,5 +524,10 @@ class CallTest(test.NoDBTestCase):
             for name, (claim, state) in {**others, **servers}.items()
         }
         self.rt.tracked_instances = set(records)
-        with mock.patch.object(tracker, '_unfinished', return_value=[]):
+        with (
+            mock.patch.object(tracker, '_unfinished', return_value=[]),
+            mock.patch.object(
+                tracker, '_arrived', return_value=[tracker._resources(arrived)]
+            ),
+        ):
             self.rt._populate_assigned_resources(self.context, records)

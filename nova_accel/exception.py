@@ -170,6 +170,15 @@ class ImageModelInGroup(ModelRefused):
     )
 
 
+class NotTakenOver(AccelError):
+    """Servers run on devices of stock nova that the whitelist cannot take."""
+
+    msg_fmt = (
+        'Servers of this host have devices from options of nova that the '
+        'whitelist cannot take over; nothing was changed: %(reasons)s'
+    )
+
+
 class ClaimedTwice(AccelError):
     """Our whitelist and an option of nova's both claim a device."""
 

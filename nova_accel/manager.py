@@ -28,11 +28,11 @@ import logging
 import threading
 
 from nova_accel.backends import base
+from nova_accel.core import adoption
 from nova_accel.core import device
 from nova_accel.core import inventory
 from nova_accel.core import ledger
 from nova_accel.core import memo
-from nova_accel.core import naming
 from nova_accel.core import packing
 from nova_accel.core import request
 from nova_accel.core import snapshot
@@ -185,7 +185,12 @@ class Manager:
             )
             self._seen = inventory.joined(self._seen, offer)
             self._snapshot = snapshot.Snapshot(
-                node, rules, view, ids, snapshot.Index(node, offer)
+                node,
+                rules,
+                view,
+                ids,
+                snapshot.Index(node, offer),
+                old.adopted,
             )
         self._say(offer)
 
@@ -326,6 +331,56 @@ class Manager:
         """Let the next update tell Placement of every claim."""
         self._announced = self._held
 
+    # Devices of stock nova
+
+    def take_over(
+        self, guests: collections.abc.Iterable[adoption.Guest]
+    ) -> dict[str, frozenset[inventory.Claim]]:
+        """Let guests keep the mediated devices that stock nova gave them.
+
+        :returns: server -> units that it holds from now on, and that its
+            record does not name yet.
+        :raises NotTakenOver: one of them can stand for no unit; nothing is
+            changed.
+        """
+        adopted, misfits = adoption.adopt(self.now, guests, self._held)
+        if misfits:
+            raise exception.NotTakenOver(reasons='; '.join(map(str, misfits)))
+        found: dict[str, set[inventory.Claim]] = {}
+        for one in adopted:
+            if one.new:
+                found.setdefault(one.server, set()).add(one.claim)
+        for server, claims in found.items():
+            self._ledger.add(claims, server)
+            self._held = self._held.union(claims)
+        self._hold(self._held)
+        if adopted:
+            with self._taking:
+                self._snapshot = dataclasses.replace(
+                    self._snapshot,
+                    adopted={one.mdev: one.claim for one in adopted},
+                )
+        return {server: frozenset(claims) for server, claims in found.items()}
+
+    def leave(self, claims: Claims) -> None:
+        """Undo ``take_over`` for some units; their devices go on."""
+        claims = frozenset(claims)
+        self.unclaim(claims)
+        with self._taking:
+            gone = {
+                uuid
+                for uuid, claim in self._snapshot.adopted.items()
+                if claim in claims
+            }
+            self._snapshot = self._snapshot.without(gone)
+
+    def _disown(self, assignment: base.Assignment) -> None:
+        """Let a unit go by its own name: what stood for it is gone."""
+        if assignment.adopted:
+            with self._taking:
+                gone = {assignment.mdev_uuid or ''}
+                self._snapshot = self._snapshot.without(gone, destroyed=True)
+
     # Placement
 
     @property
@@ -434,7 +489,9 @@ class Manager:
     def is_ours(self, mdev_uuid: str) -> bool:
         """Tell whether a mediated device is one that we make."""
         return (
-            mdev_uuid in self.now.index.by_mdev or mdev_uuid in self.now.ours
+            mdev_uuid in self.now.index.by_mdev
+            or mdev_uuid in self.now.ours
+            or mdev_uuid in self.now.adopted
         )
 
     def _release(
@@ -442,6 +499,7 @@ class Manager:
     ) -> None:
         with self._tolerated(), self._locks[claim.provider]:
             self._backend.release(assignment)
+            self._disown(assignment)
 
     def _collect(self) -> None:
         """Destroy mediated devices of ours that no server holds."""
@@ -463,7 +521,9 @@ class Manager:
                 return True
             LOG.info('Destroying %s: no server holds it', orphan.unit)
             try:
-                self._backend.release(self._resolve('-', orphan))
+                assignment = self._resolve('-', orphan)
+                self._backend.release(assignment)
+                self._disown(assignment)
             except exception.DeviceUnavailable as e:
                 LOG.warning(
                     'Unit %s is out of service, though no server holds it: %s',
@@ -493,14 +553,14 @@ class Manager:
             )
         pool = self.now.index.pools.get(claim.provider)
         vgpu = unit.is_vgpu
+        mdev_uuid = self.now.mdev_of(claim) if vgpu else None
         return base.Assignment(
             unit=claim.unit,
             function=function,
-            mdev_uuid=(
-                naming.mdev_uuid(claim.provider, claim.unit) if vgpu else None
-            ),
+            mdev_uuid=mdev_uuid,
             mdev_type=unit.part if vgpu else None,
             managed=pool.rule.managed if pool else True,
+            adopted=mdev_uuid in self.now.adopted,
             live_migratable=_is_live_migratable(pool, vgpu),
         )
 

@@ -31,6 +31,8 @@ class Assignment:
     :ivar mdev_uuid: None for a PCI function.
     :ivar mdev_type: vGPU type id, None for a PCI function.
     :ivar managed: libvirt detaches the host driver itself.
+    :ivar adopted: the mediated device was not made by us, and may have been
+        made to come back when the host is rebooted.
     :ivar live_migratable: a live migration may replace it by another one.
     """
 
@@ -39,6 +41,7 @@ class Assignment:
     mdev_uuid: str | None = None
     mdev_type: str | None = None
     managed: bool = True
+    adopted: bool = False
     live_migratable: bool = False
 
 

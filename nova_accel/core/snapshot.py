@@ -11,6 +11,7 @@
 # under the License.
 """One consistent view of rules and hardware, and the indexes into it."""
 
+import collections.abc
 import dataclasses
 import functools
 
@@ -88,6 +89,10 @@ class Snapshot:
     view: device.HostView
     known_ids: frozenset[str]
     index: Index
+    adopted: collections.abc.Mapping[str, inventory.Claim] = dataclasses.field(
+        default_factory=dict
+    )
+    """Units that mediated devices of somebody else's make stand for."""
 
     def serves(
         self,
@@ -113,7 +118,44 @@ class Snapshot:
         return {
             mdev.uuid: claim
             for mdev in self.view.mdevs
-            if (claim := self.index.claim_of(mdev)) is not None
+            if (claim := self._claim_of(mdev)) is not None
+        }
+
+    def _claim_of(self, mdev: device.Mdev) -> inventory.Claim | None:
+        return self.adopted.get(mdev.uuid) or self.index.claim_of(mdev)
+
+    def mdev_of(self, claim: inventory.Claim) -> str:
+        """Return the uuid of the mediated device that serves a unit."""
+        made = naming.mdev_uuid(claim.provider, claim.unit)
+        return self._stand_ins.get((claim.provider, claim.unit), made)
+
+    def without(
+        self, adopted: frozenset[str] | set[str], destroyed: bool = False
+    ) -> 'Snapshot':
+        """Return the same with fewer adopted mediated devices.
+
+        :param destroyed: they exist no more.
+        """
+        mdevs = tuple(m for m in self.view.mdevs if m.uuid not in adopted)
+        return dataclasses.replace(
+            self,
+            adopted={
+                uuid: claim
+                for uuid, claim in self.adopted.items()
+                if uuid not in adopted
+            },
+            view=(
+                dataclasses.replace(self.view, mdevs=mdevs)
+                if destroyed
+                else self.view
+            ),
+        )
+
+    @functools.cached_property
+    def _stand_ins(self) -> dict[tuple[str, str], str]:
+        return {
+            (claim.provider, claim.unit): uuid
+            for uuid, claim in self.adopted.items()
         }
 
     @functools.cached_property

@@ -31,6 +31,7 @@ from nova_accel.virt import hotplug
 from nova_accel.virt import live_migration
 from nova_accel.virt import mixin
 from nova_accel.virt import stock
+from nova_accel.virt import takeover
 
 __all__ = ['LibvirtAccelDriver']
 
@@ -53,6 +54,7 @@ class LibvirtAccelDriver(
     def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
         super().__init__(*args, **kwargs)
         accel_host.adopt(self._host)
+        self._takeover = takeover.Takeover(self.accel, self.virtapi)
 
     def accel_backend(self) -> base.Backend:
         # Nova reconnects on its own: ask for the connection each time.
@@ -78,11 +80,50 @@ class LibvirtAccelDriver(
     def init_host(self, host: str) -> None:
         super().init_host(host)
         self.accel_check(self.accel.now.offer)
+        context = nova_context.get_admin_context()
+        node = self.accel.now.node
+        stock.check_held(
+            self.accel.now.offer, takeover.pci_devices(context, node)
+        )
+        self._takeover.begin(
+            context,
+            host,
+            lambda each: frozenset(
+                self._get_all_assigned_mediated_devices(each)
+            ),
+        )
 
-    def update_provider_tree(self, *args: ty.Any, **kwargs: ty.Any) -> None:
+    def accel_claims(
+        self, instance: objects.Instance
+    ) -> frozenset[inventory.Claim]:
+        return super().accel_claims(instance) | self._takeover.pending(
+            instance.uuid
+        )
+
+    def accel_started(self, context: nova_context.RequestContext) -> None:
+        self._takeover.finish(context)
+
+    def _check_claims(
+        self, instance: objects.Instance, allocations: Allocations | None
+    ) -> None:
+        self._takeover.refuse(allocations or {})
+        super()._check_claims(instance, allocations)
+
+    def update_provider_tree(
+        self,
+        provider_tree: ty.Any,
+        nodename: str,
+        allocations: ty.Any = None,
+    ) -> None:
         # Runs under the lock that all claims of the node share.
         with self._host.recalling():
-            super().update_provider_tree(*args, **kwargs)
+            super().update_provider_tree(
+                provider_tree, nodename, allocations=allocations
+            )
+        if self.node_is_available(nodename):
+            self._takeover.update(
+                provider_tree, self.accel.now.node, allocations
+            )
 
     def _get_pci_passthrough_devices(self) -> str:
         if self.accel.idle or mixin.CONF.pci.device_spec:

@@ -301,6 +301,12 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
             return
         self.accel.detach(instance.uuid, claims)
 
+    def accel_started(self, context: nova_context.RequestContext) -> None:
+        """Note that the first update of the resources went well.
+
+        Called under the lock that all claims share.
+        """
+
     def accel_claims(
         self, instance: objects.Instance
     ) -> frozenset[inventory.Claim]:

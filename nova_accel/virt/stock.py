@@ -14,6 +14,7 @@
 import collections.abc
 import typing as ty
 
+from nova import objects
 from nova.pci import whitelist as pci_whitelist
 
 from nova_accel.core import device
@@ -55,6 +56,60 @@ def check(offer: inventory.Offer, elsewhere: inventory.Elsewhere) -> None:
                 ),
                 option=option,
             )
+
+
+def check_held(
+    offer: inventory.Offer,
+    devices: collections.abc.Iterable[objects.PciDevice],
+) -> None:
+    """Refuse a device that a server got through a PCI request of nova.
+
+    The request stands in records of nova's that no compute service may
+    write: every move of the server would ask for the device once more.
+
+    :param devices: nova's records of the PCI devices of this host.
+    :raises NotTakenOver: names all of them.
+    """
+    given = {
+        unit.function.address: (pool, stock)
+        for pool in offer.pools
+        for stock in pool.stocks
+        for unit in stock.units
+    }
+    above = {
+        unit.function.parent: (pool, stock)
+        for pool, stock in given.values()
+        for unit in stock.units
+        if unit.function.parent is not None
+    }
+    found = [
+        f'server {record.instance_uuid} holds {record.address} through a '
+        f'PCI request (an alias of its flavor, or a port), and rule '
+        f'{pool.rule.name!r} ({pool.rule.place}) offers it as '
+        f'{stock.resource_class}: give it back to [pci]device_spec, and '
+        f'resize the server to a flavor with resources:'
+        f'{stock.resource_class} first'
+        for record in devices
+        if record.instance_uuid is not None
+        for pool, stock in _taken(record, given, above)
+    ]
+    if found:
+        raise exception.NotTakenOver(reasons='; '.join(found))
+
+
+_Part = tuple[inventory.Pool, inventory.Stock]
+_Parts = collections.abc.Mapping[device.PciAddress, _Part]
+
+
+def _taken(
+    record: objects.PciDevice, given: _Parts, above: _Parts
+) -> collections.abc.Iterator[_Part]:
+    """Yield what a device is a part of, or what of ours is a part of it."""
+    address = device.PciAddress.parse(record.address)
+    parts = [given.get(address), above.get(address)]
+    if record.parent_addr:
+        parts.append(given.get(device.PciAddress.parse(record.parent_addr)))
+    yield from [part for part in parts if part is not None][:1]
 
 
 def _spec(pci: ty.Any, dev: device.Device) -> str | None:

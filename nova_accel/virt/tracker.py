@@ -370,6 +370,7 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
             super()._check_resources(context)
         finally:
             self.assigned_resources = everything
+        self.driver.accel_started(context)
 
     def _ours(
         self, claims: collections.abc.Iterable[inventory.Claim]

@@ -77,6 +77,13 @@ def _root(tree: nova_tree.ProviderTree, nodename: str) -> ty.Any:
     return tree._find_with_lock(nodename)
 
 
+def children(tree: nova_tree.ProviderTree, nodename: str) -> dict[str, str]:
+    """Return the uuid of each child of a node, by name."""
+    return {
+        child.name: rp for rp, child in _root(tree, nodename).children.items()
+    }
+
+
 _Records = dict[str, tuple[object, object]]
 
 

@@ -16,6 +16,7 @@ import threading
 import testtools
 
 from nova_accel.backends import fake
+from nova_accel.core import adoption
 from nova_accel.core import device
 from nova_accel.core import inventory
 from nova_accel.core import naming
@@ -707,3 +708,82 @@ class ThreadTest(testtools.TestCase):
             owners[pick] = None
         with semaphore:
             host.manager.unclaim(picks)
+
+
+class TakeOverTest(testtools.TestCase):
+    """Mediated devices of stock nova, in guests of servers."""
+
+    def setUp(self):
+        super().setUp()
+        made = device.Mdev(FOREIGN, 'nvidia-233', hosts.t4(1).name)
+        self.host = Host(EIGHT, mdevs=[made])
+        self.unit = vgpu(1, 0)
+
+    def take_over(self, *claims):
+        guest = adoption.Guest(
+            'server', frozenset({FOREIGN}), frozenset(claims)
+        )
+        return self.host.manager.take_over([guest])
+
+    def test_a_unit_that_its_record_does_not_name(self):
+        self.assertEqual({'server': {self.unit}}, self.take_over())
+        self.assertEqual({self.unit: 'server'}, self.host.manager.picks)
+        self.assertEqual({self.unit}, self.host.manager.held)
+        self.assertTrue(self.host.manager.is_ours(FOREIGN))
+        self.assertEqual({'VGPU': (2, 0)}, self.host.counts('sn:1'))
+
+    def test_before_it_is_taken_over_its_place_is_reserved(self):
+        self.assertEqual({'VGPU': (2, 1)}, self.host.counts('sn:1'))
+
+    def test_it_stands_for_the_unit(self):
+        self.take_over()
+        (made,) = self.host.manager.attach('server', [self.unit])
+        self.assertEqual((FOREIGN, True), (made.mdev_uuid, made.adopted))
+        self.assertEqual({FOREIGN}, self.host.mdevs())
+
+    def test_it_is_made_anew_if_the_host_has_lost_it(self):
+        self.host.backend.reboot()
+        self.assertEqual({}, self.take_over(self.unit))
+        self.host.manager.attach('server', [self.unit])
+        self.assertEqual({FOREIGN}, self.host.mdevs())
+
+    def test_it_is_not_collected(self):
+        self.take_over()
+        self.host.periodic(meant=[self.unit])
+        self.host.periodic(self.unit)
+        self.assertEqual({FOREIGN}, self.host.mdevs())
+
+    def test_once_released_the_unit_goes_by_its_own_name(self):
+        self.take_over()
+        self.host.manager.detach('server', [self.unit])
+        self.host.manager.unclaim([self.unit])
+        self.assertEqual(set(), self.host.mdevs())
+        self.assertEqual({'VGPU': (2, 0)}, self.host.counts('sn:1'))
+        (pick,) = self.host.claim(rp(1))
+        (made,) = self.host.manager.attach('another', [pick])
+        self.assertEqual(
+            (uuid_of(pick), False), (made.mdev_uuid, made.adopted)
+        )
+
+    def test_one_whose_server_is_gone_is_collected(self):
+        self.take_over()
+        self.host.manager.unclaim([self.unit])
+        self.host.periodic()
+        self.host.periodic()
+        self.assertEqual(set(), self.host.mdevs())
+
+    def test_one_that_is_left_alone(self):
+        self.take_over()
+        self.host.manager.leave([self.unit])
+        self.assertEqual(frozenset(), self.host.manager.held)
+        self.assertFalse(self.host.manager.is_ours(FOREIGN))
+        self.host.periodic()
+        self.assertEqual({FOREIGN}, self.host.mdevs())
+        self.assertEqual({'VGPU': (2, 1)}, self.host.counts('sn:1'))
+
+    def test_a_misfit_changes_nothing(self):
+        self.host.restart(SIXTEEN)
+        e = self.assertRaises(exception.NotTakenOver, self.take_over)
+        self.assertIn(FOREIGN, str(e))
+        self.assertEqual({}, self.host.manager.picks)
+        self.assertFalse(self.host.manager.is_ours(FOREIGN))

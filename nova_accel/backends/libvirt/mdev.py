@@ -59,8 +59,11 @@ class Mdevs:
         wanted = _wanted(assignment)
         with self._lock(assignment), self._found.changing():
             name = self._name(wanted.uuid)
-            if name is not None:
-                self._destroy(name)
+            if name is None:
+                return
+            self._destroy(name)
+            if assignment.adopted:
+                self._found.line().undefine(name)
 
     def _lock(self, assignment: base.Assignment) -> threading.Lock:
         function = assignment.function

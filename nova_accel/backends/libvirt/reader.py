@@ -106,11 +106,14 @@ class Reader:
         """Take in events. One round trip a device, however many events."""
         last: dict[str, session.Event] = {}
         for event in events:
+            # That a device was undefined must not hide that it was deleted.
+            if event.kind not in _DIGEST:
+                continue
             if not self._is_old_news(event, last.get(event.name)):
                 last.pop(event.name, None)
                 last[event.name] = event
         for event in last.values():
-            _DIGEST.get(event.kind, _ignore)(self, event)
+            _DIGEST[event.kind](self, event)
 
     def _is_old_news(
         self, event: session.Event, before: session.Event | None
@@ -153,10 +156,6 @@ class Reader:
     def _on_made(self, event: session.Event) -> None:
         if event.made is not None:
             self.known.put_mdev(event.made)
-
-
-def _ignore(_reader: Reader, _event: session.Event) -> None:
-    """Do nothing: an event that does not concern us."""
 
 
 _DIGEST: dict[int, collections.abc.Callable[[Reader, session.Event], None]] = {

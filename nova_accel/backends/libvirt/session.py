@@ -248,6 +248,16 @@ class Session:
                 if not errors.is_gone(error):
                     _fail(error)
 
+    def undefine(self, name: str) -> None:
+        """Let a device not come back by itself. Two round trips.
+
+        One that would not come back, or that is gone, is no error.
+        """
+        try:
+            self._wrapped(name).undefine()
+        except Exception as error:
+            self._tolerate(error)
+
     def _ask(self, verb: str, *args: object) -> ty.Any:
         try:
             return getattr(self.connection, verb)(*args)

@@ -401,6 +401,38 @@ class VirtualFunctionTest(MdevCase):
         )
 
 
+class AdoptedTest(MdevCase):
+    """Made by stock nova, which makes them persistent."""
+
+    def setUp(self):
+        super().setUp()
+        self.wanted = dataclasses.replace(
+            common.vgpu(self.function), adopted=True
+        )
+        self.host.machine.create(_xml(self.wanted))
+        self.host.machine.define(_xml(self.wanted))
+        self.calls(self.host)
+
+    def test_it_is_used_as_it_is(self):
+        self.found.prepare(self.wanted)
+        self.assertNotIn('nodeDeviceCreateXML', self.calls(self.host))
+        self.assertEqual({self.wanted.mdev_uuid}, self.uuids())
+
+    def test_once_released_it_does_not_come_back(self):
+        self.found.discover()
+        self.found.release(self.wanted)
+        self.assertEqual(set(), self.uuids())
+        names = [name for name, kind in self.host.machine.names()]
+        self.assertEqual([], [n for n in names if n.startswith('mdev_')])
+
+    def test_one_that_would_not_come_back_anyway(self):
+        self.host.fail['virNodeDevice.undefine'] = self.host.error(
+            'OPERATION_INVALID', 'Node device is not persistent'
+        )
+        self.found.release(self.wanted)
+        self.assertFalse(self.host.machine.has_mdev(self.wanted.mdev_uuid))
+
+
 def _xml(assignment):
     return (
         f'<device><parent>{assignment.function.name}</parent>'

@@ -130,6 +130,9 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
         super().managedSave(flags)
         self._state = fakelibvirt.VIR_DOMAIN_SHUTOFF
 
+    def managedSaveRemove(self, flags: int = 0) -> None:
+        super().managedSaveRemove(flags)
+
     def XMLDesc(self, flags: int = 0) -> str:
         shown = self
         if self.active and not flags & fakelibvirt.VIR_DOMAIN_XML_INACTIVE:

@@ -21,7 +21,7 @@ from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_accel import exception
 
-Hostdevs = collections.abc.Iterable[vconfig.LibvirtConfigGuestHostdev]
+Hostdevs = collections.abc.Collection[vconfig.LibvirtConfigGuestHostdev]
 _Which = tuple[object, ...]
 
 

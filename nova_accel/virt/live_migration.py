@@ -27,6 +27,7 @@ destination with stock nova is refused: it would not claim.
 
 import collections
 import collections.abc
+import contextlib
 import typing as ty
 
 from nova import context as nova_context
@@ -45,6 +46,14 @@ from nova_accel.virt import mixin
 from nova_accel.virt import tracker
 
 _READY = {'accel': '1'}
+# Stock asks as much for functions that its own options give away.
+_LIBVIRT = libvirt_driver.MIN_VFIO_PCI_VARIANT_LIBVIRT_VERSION
+_QEMU = libvirt_driver.MIN_VFIO_PCI_VARIANT_QEMU_VERSION
+_TOO_OLD = (
+    'libvirt and QEMU here are too old, at least '
+    f'{".".join(map(str, _LIBVIRT))} and {".".join(map(str, _QEMU))} are '
+    'needed'
+)
 _Dict = dict[str, str]
 
 
@@ -106,38 +115,37 @@ class LiveMigrationMixin(mixin.AccelDriverMixin):
 
         :raises NotMigratable: names it.
         """
-        reason = None
-        if not assignment.live_migratable:
-            reason = (
-                'live_migratable is not set for it in the whitelist; '
-                'cold-migrate the server'
-            )
-        elif 'target_mdevs' not in data:
-            reason = (
-                'nova-compute of the destination does not run this driver, '
-                'or runs a version that does not claim such devices'
-            )
-        elif assignment.mdev_uuid is None and not self._is_new_enough():
-            reason = (
-                'libvirt and QEMU here are too old, at least '
-                f'{_dotted(libvirt_driver.MIN_VFIO_PCI_VARIANT_LIBVIRT_VERSION)}'
-                ' and '
-                f'{_dotted(libvirt_driver.MIN_VFIO_PCI_VARIANT_QEMU_VERSION)} '
-                'are needed'
-            )
-        if reason is not None:
+        obstacle = self._obstacle(assignment, data)
+        if obstacle is not None:
             raise exception.NotMigratable(
                 device=f'{assignment.function.address} ({assignment.unit})',
                 server=instance.uuid,
-                reason=reason,
+                reason=obstacle,
             )
+
+    def _obstacle(
+        self, assignment: base.Assignment, data: ty.Any
+    ) -> str | None:
+        if not assignment.live_migratable:
+            return (
+                'live_migratable is not set for it in the whitelist; '
+                'cold-migrate the server'
+            )
+        if 'target_mdevs' not in data:
+            return (
+                'nova-compute of the destination does not run this driver, '
+                'or runs a version that does not claim such devices'
+            )
+        if assignment.mdev_uuid is None and not self._is_new_enough():
+            return _TOO_OLD
+        return None
 
     def _is_new_enough(self) -> bool:
         """Tell whether PCI functions may migrate; stock asks for vGPUs."""
         return bool(
             self._host.has_min_version(
-                lv_ver=libvirt_driver.MIN_VFIO_PCI_VARIANT_LIBVIRT_VERSION,
-                hv_ver=libvirt_driver.MIN_VFIO_PCI_VARIANT_QEMU_VERSION,
+                lv_ver=_LIBVIRT,
+                hv_ver=_QEMU,
                 hv_type=libvirt_host.HV_DRIVER_QEMU,
             )
         )
@@ -270,17 +278,13 @@ class LiveMigrationMixin(mixin.AccelDriverMixin):
         self._detach(instance)
 
 
-class _refusing:
+@contextlib.contextmanager
+def _refusing() -> collections.abc.Iterator[None]:
     """Let nova try another host, or tell the user why there is none."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, _trace: object) -> None:
-        if isinstance(error, exception.AccelError):
-            raise nova_exception.MigrationPreCheckError(
-                reason=str(error)
-            ) from error
+    try:
+        yield
+    except exception.AccelError as e:
+        raise nova_exception.MigrationPreCheckError(reason=str(e)) from e
 
 
 def _part(assignment: base.Assignment) -> moving.Part:
@@ -336,7 +340,3 @@ def _answered(data: ty.Any, pairs: _Dict) -> ty.Any:
     data.pci_dev_map_src_dst = {**stock, **functions}
     data.src_supports_numa_live_migration = True
     return data
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return '.'.join(map(str, version))

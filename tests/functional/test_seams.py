@@ -81,9 +81,67 @@ SIGNATURES = [
     (
         RT,
         'live_migration_claim',
+        'self context instance nodename migration limits allocs',
+        True,
+        'virt/tracker.py, virt/live_migration.py',
+    ),
+    (
+        RT,
+        'drop_move_claim',
+        'self context instance nodename flavor',
+        False,
+        'virt/live_migration.py',
+    ),
+    (
+        DRIVER,
+        'check_can_live_migrate_destination',
         'self context instance',
         False,
-        'virt/tracker.py',
+        'virt/live_migration.py',
+    ),
+    (
+        DRIVER,
+        'check_can_live_migrate_source',
+        'self context instance dest_check_data',
+        False,
+        'virt/live_migration.py',
+    ),
+    (
+        DRIVER,
+        'check_source_migrate_data_at_dest',
+        'self ctxt instance migrate_data migration limits allocs',
+        True,
+        'virt/live_migration.py',
+    ),
+    (
+        DRIVER,
+        'pre_live_migration',
+        'self context instance',
+        False,
+        'virt/live_migration.py',
+    ),
+    (
+        DRIVER,
+        'rollback_live_migration_at_destination',
+        'self context instance',
+        False,
+        'virt/live_migration.py',
+    ),
+    (
+        DRIVER,
+        'post_live_migration_at_source',
+        'self context instance network_info',
+        True,
+        'virt/live_migration.py',
+    ),
+    (DRIVER, 'suspend', 'self context instance', True, 'virt/drivers.py'),
+    (DRIVER, 'resume', 'self context instance', False, 'virt/drivers.py'),
+    (
+        DRIVER,
+        '_resume_guest_after_snapshot',
+        'self context live_snapshot original_power_state instance guest',
+        True,
+        'virt/drivers.py',
     ),
     (
         RT,
@@ -248,6 +306,18 @@ PUBLIC_CLAIMS = [
     'resize_claim',
     'live_migration_claim',
 ]
+
+
+class MigrateDataTest(test.NoDBTestCase):
+    def test_the_two_hosts_can_tell_each_other(self) -> None:
+        """See virt/live_migration.py."""
+        data = objects.LibvirtLiveMigrateData()
+        data.target_mdevs = {'uuid': 'uuid'}
+        data.source_mdev_types = {'0000:18:00.0': '10de:1eb8'}
+        data.pci_dev_map_src_dst = {'0000:18:00.0': '0000:af:00.0'}
+        data.src_supports_numa_live_migration = True
+        del data.target_mdevs
+        self.assertNotIn('target_mdevs', data)
 
 
 class SignatureTest(test.NoDBTestCase):

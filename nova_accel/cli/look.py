@@ -16,6 +16,7 @@ usage answer at once.
 """
 
 import argparse
+import collections.abc
 import contextlib
 import dataclasses
 import typing as ty
@@ -33,7 +34,7 @@ if ty.TYPE_CHECKING:
     from nova_accel.conf import sources
 
 # Stands for the compute node's uuid, which only nova and Placement know.
-_NO_UUID = '00000000-0000-0000-0000-000000000000'
+NO_UUID = '00000000-0000-0000-0000-000000000000'
 
 
 def look(args: argparse.Namespace) -> survey.Survey:
@@ -41,7 +42,7 @@ def look(args: argparse.Namespace) -> survey.Survey:
     found = survey.Survey(
         uri=uris.shown(args.connect),
         local=uris.is_local(args.connect),
-        node=inventory.Node(args.node or '', args.node_uuid or _NO_UUID),
+        node=inventory.Node(args.node or '', args.node_uuid or NO_UUID),
         node_uuid_known=args.node_uuid is not None,
     )
     rules, found = _with_files(found, args)
@@ -91,7 +92,7 @@ def _with_host(
     rules: whitelist.Whitelist,
     args: argparse.Namespace,
 ) -> survey.Survey:
-    name, view = _read_host(args)
+    name, view, _guests = read_host(args)
     node = dataclasses.replace(found.node, name=name)
     return dataclasses.replace(
         found,
@@ -101,15 +102,41 @@ def _with_host(
     )
 
 
-def _read_host(args: argparse.Namespace) -> tuple[str, device.HostView]:
-    """Return the node's name and devices.
+def read_host(
+    args: argparse.Namespace, guests: bool = False
+) -> tuple[str, device.HostView, tuple[device.Guest, ...]]:
+    """Return the node's name, its devices, and its guests if they are wanted.
 
     :raises BackendUnavailable: libvirt cannot be asked.
     """
+    with _connected(args) as conn:
+        from nova_accel.backends.libvirt import backend
+
+        host = backend.LibvirtBackend(lambda: conn)
+        view = host.discover(full=True)
+        found = host.guests() if guests else ()
+        name = args.node or conn.getHostname()
+    devices = tuple(sorted(view.devices, key=topology.order))
+    return name, dataclasses.replace(view, devices=devices), found
+
+
+def libvirt_version(args: argparse.Namespace) -> tuple[int, int, int]:
+    """Return the version of libvirt on the host.
+
+    :raises BackendUnavailable: libvirt cannot be asked.
+    """
+    with _connected(args) as conn:
+        found = conn.getLibVersion()
+    return found // 1_000_000, found // 1000 % 1000, found % 1000
+
+
+@contextlib.contextmanager
+def _connected(
+    args: argparse.Namespace,
+) -> collections.abc.Iterator[ty.Any]:
     try:
         import libvirt
-
-        from nova_accel.backends.libvirt import backend
+        import lxml  # noqa: F401
     except ImportError as error:
         raise exception.BackendUnavailable(
             reason=f"{error}; install libvirt's Python binding and lxml "
@@ -120,11 +147,8 @@ def _read_host(args: argparse.Namespace) -> tuple[str, device.HostView]:
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     try:
         with contextlib.closing(libvirt.openReadOnly(args.connect)) as conn:
-            view = backend.LibvirtBackend(lambda: conn).discover(full=True)
-            name = args.node or conn.getHostname()
+            yield conn
     except libvirt.libvirtError as error:
         raise exception.BackendUnavailable(
             reason=f'{uris.shown(args.connect)}: {error}'
         ) from error
-    devices = tuple(sorted(view.devices, key=topology.order))
-    return name, dataclasses.replace(view, devices=devices)

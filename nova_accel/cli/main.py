@@ -20,12 +20,14 @@ import sys
 
 from nova_accel.cli import check
 from nova_accel.cli import devices
+from nova_accel.cli import migrate
 from nova_accel.cli import outcome
+from nova_accel.cli import status
 
 # In the order in which one uses them. A command is a module with NAME, HELP,
 # DESCRIPTION, EPILOG, add_arguments(parser) and run(args), which returns the
 # exit code.
-COMMANDS = (devices, check)
+COMMANDS = (devices, check, migrate, status)
 
 DESCRIPTION = """\
 Look at a compute host the way the nova_accel compute driver does: which

@@ -12,6 +12,7 @@
 """Small words for tables and messages."""
 
 import collections.abc
+import textwrap
 
 from nova_accel.core import device
 
@@ -79,6 +80,18 @@ def short_name(dev: device.Device) -> str:
 
 def _inner(name: str) -> str:
     return name.partition('[')[2].rpartition(']')[0]
+
+
+def wrapped(words: str, indent: str) -> list[str]:
+    """Break a text into lines that fit a terminal of 79 columns."""
+    return textwrap.wrap(
+        words,
+        79,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 _LISTED = 4

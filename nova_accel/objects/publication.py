@@ -198,6 +198,14 @@ def load(
     return _load(text)
 
 
+def version(text: str) -> str:
+    """Return the version of what a host publishes, '' if it is none."""
+    try:
+        return str(jsonutils.loads(text)[_VERSION])
+    except (KeyError, TypeError, ValueError):
+        return ''
+
+
 # The scheduler sees the same text again until something is claimed there.
 @functools.lru_cache(maxsize=1024)
 def _load(text: str) -> vgpu_capabilities.VGPUCapabilities | None:

@@ -24,7 +24,7 @@ INSTANCES = '/var/lib/nova/instances'
 _COUNTER = '/run/libvirt-calls'
 _CONF = '/etc/nova/nova.conf'
 _PID = '/run/nova-compute.pid'
-_FORK = f'/usr/bin/python3 -S -E {settings.LAB}/inside/fork.py'
+_FORK = '/usr/bin/python3 -S -E /lab/fork.py'
 # Loading nova over 9p under emulation takes its time on a loaded machine.
 _START_TIMEOUT = 240
 

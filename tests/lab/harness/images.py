@@ -9,31 +9,63 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""File systems that the machine reads often, as disks.
+"""File systems of the machine, as disks made from folders of the host.
 
-Over 9p every file that is opened costs several conversations with the host;
-nova and Python's library are thousands of files.
+Shares of the host would do, but every file that is opened costs several
+conversations with the host, and a machine that has one mounted cannot be
+saved and restored.
 """
 
+import collections.abc
 import hashlib
 import pathlib
 
+from tests.lab.harness import kernel
 from tests.lab.harness import process
 from tests.lab.harness import settings
 
 _BLOCK = 4096
+_USR = pathlib.Path('/usr')
 _PYTHON = '/usr/bin/python3'
+# What the machine needs of the host's /usr, as far as it exists
+_PARTS = (
+    *('bin', 'sbin', 'libexec', 'lib64', 'lib/x86_64-linux-gnu'),
+    *('lib/systemd', 'lib/udev', 'lib/modprobe.d', 'lib/locale', 'lib/qemu'),
+    *('lib/python3', 'share/qemu', 'share/seabios', 'share/libvirt'),
+    *('share/misc', 'share/hwdata', 'share/zoneinfo', 'share/mdevctl'),
+)
+# Folders onto their places in the image, for mke2fs to follow
+_STAGE = """\
+set -e
+mount -t tmpfs -o mode=755 stage "$1"
+stage=$1 made=$2 size=$3; shift 3
+for place; do
+    mkdir -p "$stage/$place"
+    [ ! -e "/usr/$place" ] || mount --bind "/usr/$place" "$stage/$place"
+done
+mkdir -p "$stage/$EMPTY"
+exec mke2fs -q -F -t ext4 -m 0 -O ^has_journal -d "$stage" "$made" "$size"
+"""
 
 
-def ensure(lab: settings.Settings) -> dict[str, pathlib.Path]:
-    """Return folder -> an ext4 image of it, made anew if it has changed."""
-    ask = 'import sys, sysconfig; print(sysconfig.get_path("stdlib"))'
+def ensure(
+    lab: settings.Settings, linux: kernel.Kernel
+) -> dict[str, pathlib.Path]:
+    """Return folder -> image, in the order in which they are mounted.
+
+    One whose folder has changed is made anew.
+    """
+    ask = 'import sysconfig; print(sysconfig.get_path("stdlib"))'
     library = process.run(_PYTHON, '-S', '-c', ask).strip()
     version = process.run(_PYTHON, '-VV')
     installed = (lab.venv / 'complete').read_text()
+    module = (linux.folder / 'module.sha256').read_text()
+    modules = linux.modules
     return {
-        library: _image(lab, 'python', pathlib.Path(library), version),
-        str(lab.venv): _image(lab, 'venv', lab.venv, installed),
+        '/usr': _usr(lab, library),
+        library: _copy(lab, 'python', pathlib.Path(library), version),
+        str(lab.venv): _copy(lab, 'venv', lab.venv, installed),
+        '/lib/modules': _copy(lab, 'modules', modules, linux.version + module),
     }
 
 
@@ -43,10 +75,42 @@ def empty(target: pathlib.Path, mib: int) -> pathlib.Path:
     return target
 
 
-def _image(
+def _usr(lab: settings.Settings, library: str) -> pathlib.Path:
+    packages = pathlib.Path('/var/lib/dpkg/status').read_bytes()
+
+    def make(target: pathlib.Path) -> None:
+        stage = target.parent / 'stage'
+        stage.mkdir(exist_ok=True)
+        size = sum(_mib(_USR / part) for part in _PARTS)
+        process.run(
+            *('unshare', '-m', 'env', f'EMPTY={library[5:]}'),
+            *('sh', '-c', _STAGE, 'sh'),
+            *(str(stage), str(target), f'{size}M', *_PARTS),
+        )
+
+    return _once(lab, 'usr', hashlib.sha256(packages).hexdigest(), make)
+
+
+def _copy(
     lab: settings.Settings, name: str, folder: pathlib.Path, content: str
 ) -> pathlib.Path:
-    stamp = hashlib.sha256(f'{folder} {content}'.encode()).hexdigest()[:16]
+    def make(target: pathlib.Path) -> None:
+        process.run(
+            *('mke2fs', '-q', '-F', '-t', 'ext4', '-m', '0'),
+            *('-O', '^has_journal', '-d', str(folder), str(target)),
+            f'{_mib(folder)}M',
+        )
+
+    return _once(lab, name, f'{folder} {content}', make)
+
+
+def _once(
+    lab: settings.Settings,
+    name: str,
+    content: str,
+    make: collections.abc.Callable[[pathlib.Path], None],
+) -> pathlib.Path:
+    stamp = hashlib.sha256(content.encode()).hexdigest()[:16]
     target = lab.state / 'images' / f'{name}-{stamp}.ext4'
     if target.exists():
         return target
@@ -54,11 +118,7 @@ def _image(
     for old in target.parent.glob(f'{name}-*'):
         old.unlink()
     part = target.with_suffix('.part')
-    process.run(
-        *('mke2fs', '-q', '-F', '-t', 'ext4', '-m', '0'),
-        *('-O', '^has_journal', '-d', str(folder), str(part)),
-        f'{_mib(folder)}M',
-    )
+    make(part)
     part.rename(target)
     return target
 
@@ -68,4 +128,4 @@ def _mib(folder: pathlib.Path) -> int:
     blocks = sum(
         -(-path.lstat().st_size // _BLOCK) for path in folder.rglob('*')
     )
-    return 32 + (blocks * _BLOCK * 5 // 4 >> 20)
+    return 16 + (blocks * _BLOCK * 5 // 4 >> 20)

@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""What the machine boots from: busybox, a few modules, a copy of /etc."""
+"""What the machine boots from: busybox, modules, our programs, /etc."""
 
 import gzip
 import pathlib
@@ -34,16 +34,19 @@ _ETC = (
 
 def build(linux: kernel.Kernel, target: pathlib.Path) -> None:
     cpio = archive.Cpio()
-    for folder in ('bin', 'modules', 'etc'):
+    for folder in ('bin', 'modules', 'etc', 'lab'):
         cpio.folder(folder)
     busybox = pathlib.Path('/bin/busybox').read_bytes()
     cpio.file('bin/busybox', busybox, 0o755)
     for number, file in enumerate(linux.with_dependencies(*_MODULES)):
         cpio.file(f'modules/{number:02}-{file.name}', file.read_bytes())
     cpio.file('etc.tar', archive.tar_of(pathlib.Path('/etc'), _ETC))
-    inside = settings.LAB / 'inside'
-    cpio.file('init', (inside / 'init').read_bytes(), 0o755)
-    packed = gzip.compress(cpio.finish(), compresslevel=1)
+    for file in sorted((settings.LAB / 'inside').iterdir()):
+        if file.is_file():
+            cpio.file(f'lab/{file.name}', file.read_bytes(), 0o755)
+    cpio.file('init', (settings.LAB / 'inside/init').read_bytes(), 0o755)
+    # Without the time, the same content is the same file.
+    packed = gzip.compress(cpio.finish(), compresslevel=1, mtime=0)
     # An uncompressed archive in front may override ACPI tables.
     target.write_bytes(_early() + packed)
 

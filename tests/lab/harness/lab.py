@@ -90,8 +90,7 @@ class Lab:
     def _start_machine(
         self, linux: kernel.Kernel, host: topology.Topology
     ) -> None:
-        uptime = self.machine.boot(linux, host)
-        self._say(f'libvirt answers ({uptime:.1f} s after the kernel)')
+        self._say(f'libvirt answers ({self.machine.boot(linux)})')
         self.plug(host)
         self._say(f'topology {host.name}: libvirt lists every function')
 
@@ -99,7 +98,7 @@ class Lab:
         """Cut the machine's power, start it and nova-compute again."""
         host = self.host
         assert host is not None
-        self.machine.reboot(kernel.ensure(self.settings), host)
+        self.machine.reboot(kernel.ensure(self.settings))
         self.plug(host)
         self.start_compute()
 
@@ -128,6 +127,7 @@ class Lab:
 
     def plug(self, host: topology.Topology) -> None:
         """Insert all cards and wait until libvirt lists every function."""
+        self.machine.plug(host)
         self.machine.insert(*host.cards)
         functions = [
             topology.node_device(address)

@@ -26,15 +26,16 @@ from tests.lab.harness import kernel
 from tests.lab.harness import process
 from tests.lab.harness import qmp
 from tests.lab.harness import settings
+from tests.lab.harness import snapshot
 from tests.lab.harness import topology
 
 # A loaded machine needs 80 s.
-_BOOT_TIMEOUT = 240
+_BOOT_TIMEOUT = 300
+_RESTORE_TIMEOUT = 60
 _CMD = '/sys/module/labgpu/parameters/cmd'
 # The guests' log files and nova-compute's, as the host sees them too.
 OUT = '/var/log/lab'
-# What outlives a reboot: nova's state, libvirt's definitions.
-DATA = '/var/lib/lab'
+# Of what outlives a reboot: nova's state, libvirt's definitions.
 _DATA_MIB = 1024
 
 
@@ -44,14 +45,11 @@ class _Share:
 
     :ivar path: where it is mounted, and where it is on the host too unless
         ``source`` says otherwise.
-    :ivar cache: of 9p: ``loose`` never looks at the host again, ``none``
-        always does.
     """
 
     path: str
     source: str = ''
     writable: bool = False
-    cache: str = 'none'
 
 
 class Machine:
@@ -72,70 +70,89 @@ class Machine:
     def console(self) -> pathlib.Path:
         return self.folder / 'console'
 
-    def boot(self, linux: kernel.Kernel, host: topology.Topology) -> float:
-        """Start and wait for libvirt inside; return its uptime, seconds.
+    def boot(self, linux: kernel.Kernel) -> str:
+        """Start with an empty data disk; return how it went, to be told."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        images.empty(self._data, _DATA_MIB)
+        return self._start(linux)
+
+    def reboot(self, linux: kernel.Kernel) -> str:
+        """Cut the power and start again; the data disk keeps its content."""
+        self.agent.check('sync')
+        self.stop()
+        return self._start(linux)
+
+    def _start(self, linux: kernel.Kernel) -> str:
+        """Restore the machine as it was saved after a boot, or boot."""
+        if self.daemon.pid is not None:
+            raise errors.LabError('the machine runs already; end it: lab down')
+        initrd.build(linux, self.folder / 'initrd')
+        command = self._command(linux)
+        saved = snapshot.Snapshot(self._lab, command, self.folder / 'initrd')
+        started = time.monotonic()
+        how = 'restored' if self._restore(command, saved) else 'booted'
+        if how == 'booted':
+            self._boot(command)
+            self._save(saved)
+        self.agent.check(f'/lab/join {time.time()}')
+        return f'{how} in {time.monotonic() - started:.1f} s'
+
+    def _restore(self, command: list[str], saved: snapshot.Snapshot) -> bool:
+        if not saved.file.exists():
+            return False
+        (self.folder / 'qmp').unlink(missing_ok=True)
+        self.daemon.start([*command, *saved.arguments])
+        try:
+            process.wait_for('QEMU', self._listens, 20, self.daemon)
+            with self.qmp() as control:
+                saved.resume(control)
+            process.wait_for(
+                'agent', self.agent.answers, _RESTORE_TIMEOUT, self.daemon
+            )
+            return True
+        except errors.LabError as exc:
+            print(f'lab: booting, as nothing was restored: {exc}', flush=True)
+            self.stop()
+            saved.file.unlink()
+            return False
+
+    def _listens(self) -> bool:
+        return (self.folder / 'qmp').exists()
+
+    def _boot(self, command: list[str]) -> None:
+        """Start and wait for libvirt, and for a nova in memory.
 
         QEMU's multi-threaded emulation was seen to hang once in a while
         with both processors in a spin lock: then it is started again.
         """
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.out.mkdir(parents=True)
-        images.empty(self._data, _DATA_MIB)
-        return self._boot(linux, host)
-
-    def reboot(self, linux: kernel.Kernel, host: topology.Topology) -> float:
-        """Cut the power and start again; disks keep what they hold."""
-        self.agent.check('sync')
-        self.stop()
-        return self._boot(linux, host)
-
-    def _boot(self, linux: kernel.Kernel, host: topology.Topology) -> float:
-        for _attempt in range(2):
-            self.start(linux, host)
+        for attempt in range(2):
+            self.console.unlink(missing_ok=True)
+            self.daemon.start(command)
             try:
-                return self.wait_ready()
+                process.wait_for(
+                    'machine', self._said_ready, _BOOT_TIMEOUT, self.daemon
+                )
+                break
             except errors.LabError as exc:
-                failure = exc
-                print(f'lab: starting again: {exc}', flush=True)
                 self.stop()
-        raise failure
-
-    def start(self, linux: kernel.Kernel, host: topology.Topology) -> None:
-        """Start; returns at once, see ``wait_ready``."""
-        if self.daemon.pid is not None:
-            raise errors.LabError('the machine runs already; end it: lab down')
-        self.console.unlink(missing_ok=True)
-        initrd.build(linux, self.folder / 'initrd')
-        command = [
-            *self._machine(linux),
-            *self._shares(),
-            *self._disks(),
-            *self._network(),
-            *topology.qemu_devices(host, self.folder),
-        ]
-        self.daemon.start(command)
-
-    def wait_ready(self) -> float:
-        """Wait for libvirt inside; return its uptime then, in seconds."""
-        process.wait_for(
-            'machine', self._said_ready, _BOOT_TIMEOUT, self.daemon
+                if attempt:
+                    raise
+                print(f'lab: starting again: {exc}', flush=True)
+        self.agent.check(
+            'until [ -e /run/zygote ]; do sleep 0.5; done', _BOOT_TIMEOUT
         )
-        return self.milestones()['READY']
+
+    def _save(self, saved: snapshot.Snapshot) -> None:
+        try:
+            with self.qmp() as control:
+                saved.save(control)
+        except errors.LabError as exc:
+            print(f'lab: not saved for the next start: {exc}', flush=True)
 
     def _said_ready(self) -> bool:
-        return 'READY' in self.milestones()
-
-    def milestones(self) -> dict[str, float]:
-        """What the console told about the start -> seconds of uptime."""
-        if not self.console.exists():
-            return {}
-        text = self.console.read_text(errors='replace')
-        said = (
-            line.strip().removeprefix('LAB-').split()
-            for line in text.splitlines()
-            if line.startswith('LAB-')
-        )
-        return {word[0]: float(word[1]) for word in said if len(word) == 2}
+        console = self.console
+        return console.exists() and b'LAB-READY' in console.read_bytes()
 
     def stop(self) -> None:
         self.daemon.stop(patience=5)
@@ -153,13 +170,21 @@ class Machine:
                 self.enable_functions(address, card.vfs)
         self.agent.check('udevadm settle -t 60', timeout=90)
 
+    def plug(self, host: topology.Topology) -> None:
+        """Plug in what QEMU itself imitates."""
+        with self.qmp() as control:
+            for command, about in topology.plug_commands(host, self.folder):
+                control.run(command, **about)
+
     def enable_nvme(self, drive: topology.Nvme) -> list[str]:
         """Enable a drive's virtual functions; return their addresses.
 
         The host's own driver is kept off them, as an operator would.
         """
         printed = self.agent.check(
-            f'd=$(grep -l "{drive.serial}" /sys/class/nvme/nvme*/serial)\n'
+            f'serials=/sys/class/nvme/*/serial\n'
+            f'find() {{ grep -sl "{drive.serial}" $serials; }}\n'
+            f'until find > /dev/null; do sleep 0.3; done; d=$(find)\n'
             f'd=$(readlink -f $(dirname $d)/device)\n'
             f'echo 0 > $d/sriov_drivers_autoprobe\n'
             f'echo {drive.vfs} > $d/sriov_numvfs\n'
@@ -210,20 +235,29 @@ class Machine:
 
     # QEMU's command line, in parts
 
-    def _machine(self, linux: kernel.Kernel) -> list[str]:
+    def _command(self, linux: kernel.Kernel) -> list[str]:
+        disks = images.ensure(self._lab, linux)
         shares = ','.join(
-            f'{tag}:{"rw" if share.writable else "ro"}:{share.cache}:'
-            f'{share.path}'
+            f'{tag}:{"rw" if share.writable else "ro"}:{share.path}'
             for tag, share in self._mounts().items()
         )
-        disks = ','.join([*images.ensure(self._lab), f'{DATA}:rw'])
         append = (
             'console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt '
             'mitigations=off nokaslr tsc=reliable init_on_alloc=0 '
-            f'lab.share={shares} lab.disks={disks} '
-            f'lab.modules={linux.modules} '
-            f'lab.pid1={settings.LAB}/inside/pid1 lab.venv={self._lab.venv}'
+            f'lab.disks={",".join(disks)} '
+            f'lab.data=vd{chr(ord("a") + len(disks))} '
+            f'lab.share={shares} lab.venv={self._lab.venv} '
+            f'lab.repository={settings.REPOSITORY}'
         )
+        return [
+            *self._machine(linux, append),
+            *self._disks(disks.values()),
+            *self._shares(),
+            *self._network(),
+            *topology.qemu_fixtures(),
+        ]
+
+    def _machine(self, linux: kernel.Kernel, append: str) -> list[str]:
         return [
             'qemu-system-x86_64',
             *('-name', 'nova-accel-lab'),
@@ -245,17 +279,11 @@ class Machine:
             'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off',
         ]
 
-    def _mounts(self) -> dict[str, '_Share']:
-        """Tag -> share, a folder before those inside it."""
-        own = (
-            _Share(str(self._lab.state), cache='loose'),
-            # The sources change while the machine runs.
-            _Share(str(settings.REPOSITORY)),
-        )
-        inner = sorted(own, key=lambda share: len(share.path))
+    def _mounts(self) -> dict[str, _Share]:
+        """Tag -> share."""
         return {
-            'usr': _Share('/usr', cache='loose'),
-            **{f'lab{i}': share for i, share in enumerate(inner)},
+            # The sources change while the machine runs.
+            'repository': _Share(str(settings.REPOSITORY)),
             'out': _Share(OUT, source=str(self.out), writable=True),
         }
 
@@ -271,12 +299,12 @@ class Machine:
             )
         return arguments
 
-    def _disks(self) -> list[str]:
+    def _disks(
+        self, images: collections.abc.Iterable[pathlib.Path]
+    ) -> list[str]:
         arguments: list[str] = []
-        files = {
-            **dict.fromkeys(images.ensure(self._lab).values(), 'readonly=on'),
-            self._data: 'cache=unsafe',
-        }
+        files = {**dict.fromkeys(images, 'readonly=on')}
+        files[self._data] = 'cache=unsafe'
         for number, (file, mode) in enumerate(files.items()):
             drive = f'file={file},if=none,id=disk{number},format=raw'
             arguments += (

@@ -12,8 +12,8 @@
 """The host as a file: cards, drives, network cards, USB devices.
 
 ``load`` reads a topology and the catalogue of card models and gives frozen
-values; ``Card.command`` is what the kernel module is told, ``qemu_devices``
-what QEMU is started with.
+values; ``Card.command`` is what the kernel module is told, ``plug_commands``
+what QEMU is told.
 """
 
 import collections.abc
@@ -246,58 +246,72 @@ def _named(mapping: dict[str, ty.Any]) -> list[dict[str, ty.Any]]:
     return [{'name': name, **raw} for name, raw in mapping.items()]
 
 
-def qemu_devices(host: Topology, folder: pathlib.Path) -> list[str]:
-    """QEMU's arguments for what QEMU itself can imitate."""
+# How many drives, with network cards, a host may have; how many of them are
+# drives with virtual functions
+_PORTS = 6
+_SUBSYSTEMS = 3
+
+
+def qemu_fixtures() -> list[str]:
+    """QEMU's arguments for what ``plug_commands`` plugs into."""
     arguments: list[str] = []
-    for number in range(1, len(host.nvme) + len(host.nic) + 3):
-        port = f'pcie-root-port,id=port{number},chassis={number}'
-        arguments += ('-device', f'{port},slot={number}')
-    number = 0
+    for number in range(_PORTS):
+        port = f'pcie-root-port,id=port{number},chassis={number + 1}'
+        arguments += ('-device', f'{port},slot={number + 1}')
+    for number in range(_SUBSYSTEMS):
+        arguments += ('-device', f'nvme-subsys,id=sub{number},nqn=n{number}')
+    return [*arguments, '-device', 'qemu-xhci,id=xhci']
+
+
+def plug_commands(
+    host: Topology, folder: pathlib.Path
+) -> list[tuple[str, dict[str, ty.Any]]]:
+    """What to tell QEMU to get the devices that QEMU itself can imitate."""
+    commands: list[tuple[str, dict[str, ty.Any]]] = []
+    ports = iter(range(_PORTS))
+    subsystems = iter(range(_SUBSYSTEMS))
     for drive in host.nvme:
-        number += 1
-        arguments += _nvme_arguments(drive, number, folder)
+        device = {'driver': 'nvme', 'id': drive.name, 'serial': drive.serial}
+        device['bus'] = f'port{next(ports)}'
+        if drive.vfs:
+            # QEMU plugs no namespace into a drive that can have them.
+            functions = _functions(drive.vfs, next(subsystems))
+            commands.append(('device_add', {**device, **functions}))
+            continue
+        commands.append(_block(drive.name, folder, 64))
+        commands.append(('device_add', {**device, 'drive': drive.name}))
     for card in host.nic:
-        number += 1
-        arguments += (
-            *('-netdev', f'user,id=net-{card.name},restrict=on'),
-            '-device',
-            f'e1000e,id={card.name},bus=port{number},romfile=,'
-            f'netdev=net-{card.name},mac={card.mac}',
-        )
-    arguments += ('-device', 'qemu-xhci,id=xhci')
+        net = {'type': 'user', 'id': card.name, 'restrict': True}
+        device = {'driver': 'e1000e', 'id': card.name, 'mac': card.mac}
+        device |= {'romfile': '', 'netdev': card.name}
+        device['bus'] = f'port{next(ports)}'
+        commands += (('netdev_add', net), ('device_add', device))
     for key in host.usb:
-        image = _image(folder / f'{key.name}.img', 16)
-        arguments += (
-            *('-drive', f'file={image},if=none,id=d-{key.name},format=raw'),
-            '-device',
-            f'usb-storage,id={key.name},bus=xhci.0,drive=d-{key.name},'
-            f'serial={key.serial}',
-        )
-    return arguments
+        device = {'driver': 'usb-storage', 'id': key.name, 'bus': 'xhci.0'}
+        device |= {'drive': key.name, 'serial': key.serial}
+        commands += (_block(key.name, folder, 16), ('device_add', device))
+    return commands
 
 
-def _nvme_arguments(
-    drive: Nvme, number: int, folder: pathlib.Path
-) -> list[str]:
-    image = _image(folder / f'{drive.name}.img', 64)
-    device = f'nvme,id={drive.name},bus=port{number},serial={drive.serial}'
-    functions = ''
-    if drive.vfs:
-        # Each function needs two queues and one interrupt of its own.
-        functions = (
-            f',subsys=sub-{drive.name},sriov_max_vfs={drive.vfs}'
-            f',sriov_vq_flexible={2 * drive.vfs}'
-            f',sriov_vi_flexible={drive.vfs}'
-            f',max_ioqpairs={2 * drive.vfs + 2}'
-            f',msix_qsize={2 * drive.vfs + 2}'
-        )
-    return [
-        *('-device', f'nvme-subsys,id=sub-{drive.name},nqn={drive.name}'),
-        *('-device', device + functions),
-        *('-drive', f'file={image},if=none,id=d-{drive.name},format=raw'),
-        '-device',
-        f'nvme-ns,drive=d-{drive.name},nsid=1,bus={drive.name}',
-    ]
+def _functions(number: int, subsystem: int) -> dict[str, ty.Any]:
+    # Each function needs two queues and one interrupt of its own.
+    return {
+        'subsys': f'sub{subsystem}',
+        'sriov_max_vfs': number,
+        'sriov_vq_flexible': 2 * number,
+        'sriov_vi_flexible': number,
+        'max_ioqpairs': 2 * number + 2,
+        'msix_qsize': 2 * number + 2,
+    }
+
+
+def _block(
+    name: str, folder: pathlib.Path, mib: int
+) -> tuple[str, dict[str, ty.Any]]:
+    image = _image(folder / f'{name}.img', mib)
+    file = {'driver': 'file', 'filename': str(image)}
+    node = {'driver': 'raw', 'node-name': name, 'file': file}
+    return 'blockdev-add', node
 
 
 def _image(path: pathlib.Path, mib: int) -> pathlib.Path:

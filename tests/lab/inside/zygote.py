@@ -111,6 +111,8 @@ def become(conn: socket.socket, request: dict[str, ty.Any]) -> ty.NoReturn:
     os.chdir(request['cwd'])
     os.environ.clear()
     os.environ.update(request['env'])
+    # The sources were not there yet when the others were loaded.
+    importlib.invalidate_caches()
     module, _colon, function = request['entry'].partition(':')
     sys.argv = [module, *request['argv']]
     sys.exit(getattr(importlib.import_module(module), function)())

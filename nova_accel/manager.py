@@ -147,7 +147,8 @@ class Manager:
             return
         try:
             self._look(self.now.node)
-            self._collect()
+            if self._collect():
+                self._look(self.now.node)
         except exception.BackendUnavailable as e:
             LOG.warning('%s; going by what was there before', e)
 
@@ -501,17 +502,19 @@ class Manager:
             self._backend.release(assignment)
             self._disown(assignment)
 
-    def _collect(self) -> None:
-        """Destroy mediated devices of ours that no server holds."""
+    def _collect(self) -> bool:
+        """Destroy mediated devices of ours that no server holds.
+
+        :returns: whether any is gone now.
+        """
         if not self._settled:
-            return
-        stuck = frozenset(
-            inventory.Claim('', '', orphan.unit)
-            for orphan in self._loose(self.now, self._held)
-            if not self._is_swept(orphan)
-        )
+            return False
+        orphans = self._loose(self.now, self._held)
+        left = [each for each in orphans if not self._is_swept(each)]
+        stuck = frozenset(inventory.Claim('', '', each.unit) for each in left)
         if stuck != self._stuck:
             self._stuck = stuck
+        return len(left) < len(orphans)
 
     def _is_swept(self, orphan: inventory.Claim) -> bool:
         """Destroy an orphan; False if a guest uses it, whoever that is."""

@@ -421,6 +421,8 @@ class StartTest(testtools.TestCase):
         host.periodic()
         host.periodic()
         self.assertEqual(set(), host.mdevs())
+        # Whoever asks now is not told of what has just been destroyed.
+        self.assertEqual((), host.manager.now.view.mdevs)
 
     def test_stock_where_there_is_nothing_of_ours(self):
         host = Host()

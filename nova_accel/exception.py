@@ -64,6 +64,18 @@ class BackendUnavailable(AccelError):
     msg_fmt = 'The hypervisor cannot be asked for its devices: %(reason)s'
 
 
+class CannotLook(AccelError):
+    """An audit of a host is not possible."""
+
+    msg_fmt = 'cannot look: %(reason)s'
+
+
+class WitnessUnavailable(CannotLook):
+    """Somebody who has to be asked about a host does not answer."""
+
+    msg_fmt = '%(witness)s cannot be asked: %(reason)s'
+
+
 class InvalidNodeDevice(AccelError):
     msg_fmt = 'The description of node device %(device)s is wrong: %(reason)s'
 

@@ -536,6 +536,19 @@ class Manager:
                 return False
             return True
 
+    def sweep(self, mdev: str) -> None:
+        """Destroy a mediated device of ours that no server holds.
+
+        :raises DeviceUnavailable: it is held or in use.
+        """
+        orphan = self.now.ours[mdev]
+        assignment = self._resolve('-', orphan)
+        if _place(orphan) in map(_place, self._held):
+            raise exception.DeviceUnavailable(
+                device=mdev, server='-', reason='a server holds it'
+            )
+        self._backend.release(assignment)
+
     @contextlib.contextmanager
     def _tolerated(self) -> collections.abc.Iterator[None]:
         # What stays behind is collected later.

@@ -66,7 +66,7 @@ class Backend(abc.ABC):
     def guests(self) -> tuple[device.Guest, ...]:
         """Return every guest, running or not, and the devices it has.
 
-        One round trip and one a guest: for an audit, not for every day.
+        Two round trips and one a guest: for an audit, not for every day.
 
         :raises BackendUnavailable: the hypervisor does not answer.
         """

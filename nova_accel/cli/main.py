@@ -20,6 +20,7 @@ import sys
 
 from nova_accel.cli import check
 from nova_accel.cli import devices
+from nova_accel.cli import doctor
 from nova_accel.cli import migrate
 from nova_accel.cli import outcome
 from nova_accel.cli import status
@@ -27,13 +28,14 @@ from nova_accel.cli import status
 # In the order in which one uses them. A command is a module with NAME, HELP,
 # DESCRIPTION, EPILOG, add_arguments(parser) and run(args), which returns the
 # exit code.
-COMMANDS = (devices, check, migrate, status)
+COMMANDS = (devices, check, migrate, status, doctor)
 
 DESCRIPTION = """\
 Look at a compute host the way the nova_accel compute driver does: which
 accelerators it has, which of them the whitelist offers, and what nova's
 scheduler will see. Reads only; changes nothing, needs no OpenStack service
-and no credentials. Works on any libvirt connection, local or remote.
+and no credentials. Works on any libvirt connection, local or remote. Only
+doctor asks nova and Placement, on the compute host itself.
 """
 
 EPILOG = """\
@@ -46,11 +48,13 @@ typical sequence:
          see what it would offer, and what it would not, and why
   4. install it as /etc/nova/accel.yaml and restart nova-compute
   5. create the flavors that check has printed
+  6. nova-accel doctor
+         see whether nova, Placement, guests and devices agree, any time
 
 exit codes:
   0  all is well
   1  the whitelist or the host is not: the messages say what to do
-  2  wrong usage
+  2  wrong usage; doctor: it could not look
 
 examples:
   nova-accel devices --connect qemu+ssh://host1.example/system

@@ -48,7 +48,8 @@ AMOUNTS = 'inventory-differs'
 TRAITS = 'traits-differ'
 
 _UPDATE = (
-    'nova-compute corrects it at its next update; if it stays, read its log'
+    'nova-compute corrects it when it refreshes its cache of Placement, '
+    'after SIGHUP at its next update; if it stays, read its log'
 )
 
 ADVICE = {
@@ -65,7 +66,8 @@ ADVICE = {
     OF_UNKNOWN: 'nova has no record of it: it is being scheduled this very '
     'moment, or was purged; if it stays, nova-manage placement audit',
     TWICE: 'stop one of the servers, then cold-migrate it',
-    NO_SERVER: _UPDATE,
+    NO_SERVER: 'nova-compute corrects it at its next update; if it stays, '
+    'read its log',
     FORGOTTEN: 'restart nova-compute before it gives the unit away again',
     NO_PROVIDER: 'cold-migrate the server: nova claims anew where it arrives',
     NO_DEVICE: 'bring the device back (power, slot, driver, virtual '
@@ -83,8 +85,7 @@ ADVICE = {
     NOT_OURS: 'something else made it: rename it, or delete it with '
     'openstack resource provider delete',
     AMOUNTS: _UPDATE,
-    TRAITS: 'nova-compute puts them back when it refreshes its cache; '
-    'SIGHUP makes it do so at its next update',
+    TRAITS: _UPDATE,
 }
 
 # All but what nova-compute itself may leave to its next update.
@@ -123,6 +124,18 @@ class Finding:
 
     def __str__(self) -> str:
         return f'{self.kind}: {self.text}; {self.advice}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one finding when somebody set out to repair it.
+
+    :ivar text: what was done, or why nothing was.
+    """
+
+    finding: Finding
+    done: bool
+    text: str
 
 
 def check(facts: evidence.Facts) -> tuple[Finding, ...]:
@@ -341,11 +354,10 @@ def _holders(case: _Case) -> _Findings:
                     server.uuid,
                     'this node has no such provider',
                 )
-    for rows in holders.values():
-        for server, claim in rows[1:] if len(rows) > 1 else ():
-            if rows[0][0] not in case.busy:
-                others = f'server {rows[0][0]} holds it too'
-                yield _about(case, TWICE, claim, server, others)
+    for (first, _claim), *others in holders.values():
+        for other, claim in others if first not in case.busy else ():
+            text = f'server {first} holds it too'
+            yield _about(case, TWICE, claim, other, text)
 
 
 def _about(

@@ -310,9 +310,9 @@ def _said(
 
 def _free(
     capabilities: vgpu_capabilities.VGPUCapabilities,
-) -> dict[str | None, dict[str, int]]:
+) -> dict[str, dict[str, int]]:
     found = {card.provider: dict(card.free) for card in capabilities.cards}
-    found[None] = {
+    found[''] = {
         f'{model.resource_class} {model.type_id}': model.free
         for model in capabilities.models
     }

@@ -30,13 +30,14 @@ from nova_accel.core import facts
 from nova_accel.core import invariant
 from nova_accel.core import inventory
 from nova_accel.core import naming
+from nova_accel import exception
 from nova_accel import manager
 from nova_accel.virt import tracker
 from nova_accel.virt import tree
 
 LOG = logging.getLogger(__name__)
 
-Context = nova_context.RequestContext
+Context: ty.TypeAlias = nova_context.RequestContext
 
 # What a server of this host is like while nothing is being done to it.
 _STATES = {
@@ -70,11 +71,16 @@ def look(
     :param running: ``accel`` is that of a nova-compute which runs; what it
         takes for held is a witness too.
     :raises BackendUnavailable: the hypervisor does not answer.
-    :raises Exception: whatever nova's objects and client raise.
+    :raises WitnessUnavailable: another of them does not.
     """
+    accel.refresh()
     now = accel.now
-    servers = tuple(_servers(context, host, now.node))
-    providers = _providers(context, client, now.node)
+    with asking('nova-conductor'):
+        servers = tuple(_servers(context, host, now.node))
+    with asking('Placement'):
+        providers = _providers(context, client, now.node)
+    with asking('nova-conductor'):
+        fates = _fates(servers, providers)
     return facts.Facts(
         node=now.node,
         offer=now.offer,
@@ -85,7 +91,7 @@ def look(
         ours=now.ours,
         strangers=accel.strangers,
         seen=accel.seen,
-        fates=_fates(context, servers, providers),
+        fates=fates,
         held=accel.held if running else None,
     )
 
@@ -93,20 +99,38 @@ def look(
 def report(
     context: Context, host: str, accel: manager.Manager, client: ty.Any
 ) -> None:
-    """Log what does not hold on a host. Never raises."""
+    """Log what does not hold on a host, once it is in order.
+
+    Never raises.
+    """
     if accel.idle:
         return
     try:
+        # What nobody holds goes; what is left is looked at.
+        accel.refresh()
         findings = invariant.check(look(context, host, accel, client))
     except Exception as e:
         LOG.warning('Accelerators could not be audited: %s', e)
         return
     for finding in findings:
         LOG.warning('Audit of accelerators: %s', finding)
-    LOG.info(
-        'Audit of accelerators: %d findings; "nova-accel doctor" repeats it',
-        len(findings),
-    )
+    LOG.info('Audit of accelerators: %d findings', len(findings))
+
+
+@contextlib.contextmanager
+def asking(witness: str) -> collections.abc.Iterator[None]:
+    """Name who it was that did not answer.
+
+    :raises WitnessUnavailable: for whatever error is not of ours.
+    """
+    try:
+        yield
+    except exception.AccelError:
+        raise
+    except Exception as error:
+        raise exception.WitnessUnavailable(
+            witness=witness, reason=str(error) or type(error).__name__
+        ) from error
 
 
 # Nova's records
@@ -125,6 +149,8 @@ def _servers(
 def _records(
     context: Context, host: str, node: inventory.Node
 ) -> collections.abc.Iterator[facts.Server]:
+    # First, so that one whose move ends meanwhile is here or on its way.
+    moves = list(tracker.moves(context, host, node.name))
     for instance in objects.InstanceList.get_by_host(
         context, host, expected_attrs=['resources']
     ):
@@ -136,9 +162,7 @@ def _records(
             claims,
             _state(instance),
         )
-    for instance, migration, resources in tracker.moves(
-        context, host, node.name
-    ):
+    for instance, migration, resources in moves:
         if host in (migration.source_compute, migration.dest_compute):
             yield facts.Server(
                 instance.uuid,
@@ -221,7 +245,6 @@ def _allocations(
 
 
 def _fates(
-    context: Context,
     servers: collections.abc.Iterable[facts.Server],
     providers: collections.abc.Mapping[str, facts.Placed],
 ) -> dict[str, str]:
@@ -233,7 +256,6 @@ def _fates(
     } - known
     # A deleted record is proof; no record at all is none.
     all_records = nova_context.get_admin_context(read_deleted='yes')
-    all_records.cell_uuid = context.cell_uuid
     return {consumer: _fate(all_records, consumer) for consumer in strays}
 
 

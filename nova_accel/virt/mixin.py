@@ -35,6 +35,7 @@ from nova_accel.core import whitelist
 from nova_accel import exception
 from nova_accel import manager
 from nova_accel.objects import publication
+from nova_accel.virt import audit
 from nova_accel.virt import reload
 from nova_accel.virt import tracker
 from nova_accel.virt import tree
@@ -59,6 +60,11 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         self._units = tree.UnitsCache()
         self._settled: tree.Settled | None = None
         self.accel = manager.Manager(self.accel_backend())
+
+    @property
+    def rules(self) -> whitelist.Whitelist:
+        """The whitelist as it was when the driver was made."""
+        return self._rules
 
     def accel_backend(self) -> base.Backend:
         raise NotImplementedError
@@ -107,6 +113,14 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         compute = self.virtapi._compute
         # It throws the cache away that an update goes by.
         utils.synchronized(tracker.SEMAPHORE, fair=True)(compute.reset)()
+
+    def accel_audit(self, context: nova_context.RequestContext) -> None:
+        """Log where nova, Placement and this host disagree. Never raises.
+
+        Once, at the start, while nobody is served yet.
+        """
+        compute = self.virtapi._compute
+        audit.report(context, compute.host, self.accel, compute.reportclient)
 
     def node_is_available(self, nodename: str) -> bool:
         # Runs under the lock that all claims share, where stock would ask

@@ -200,6 +200,16 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
     local: threading.local
     assigned_resources: ty.Any
 
+    def update_available_resource(
+        self,
+        context: nova_context.RequestContext,
+        nodename: str,
+        startup: bool = False,
+    ) -> None:
+        super().update_available_resource(context, nodename, startup=startup)
+        if startup and self.driver.node_is_available(nodename):
+            self.driver.accel_audit(context)
+
     # The four public claims differ only in what they do besides: when one
     # fails after the pick, nova knows no claim to abort, so we undo it.
 

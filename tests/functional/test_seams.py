@@ -75,6 +75,13 @@ SIGNATURES = [
         'virt/mixin.py, _reset_service',
     ),
     (RT, '_check_resources', 'self context', True, 'virt/tracker.py'),
+    (
+        RT,
+        'update_available_resource',
+        'self context nodename startup',
+        True,
+        'virt/tracker.py',
+    ),
     (RT, 'instance_claim', 'self context instance', False, 'virt/tracker.py'),
     (RT, 'rebuild_claim', 'self context instance', False, 'virt/tracker.py'),
     (RT, 'resize_claim', 'self context instance', False, 'virt/tracker.py'),
@@ -171,6 +178,7 @@ SIGNATURES = [
         True,
         'virt/drivers.py',
     ),
+    (DRIVER, '__init__', 'self virtapi read_only', True, 'cli/visit.py'),
     (DRIVER, 'init_host', 'self host', True, 'virt/mixin.py'),
     (
         DRIVER,
@@ -276,6 +284,13 @@ SIGNATURES = [
         'self context rp_uuid',
         True,
         'virt/mixin.py, virt/audit.py',
+    ),
+    (
+        report.SchedulerReportClient,
+        'delete_allocation_for_instance',
+        'self context uuid',
+        False,
+        'virt/repair.py',
     ),
     (
         report.SchedulerReportClient,
@@ -403,6 +418,21 @@ class SignatureTest(test.NoDBTestCase):
             list,
             'nova_accel/scheduler adds its request filter to this list',
         )
+
+
+class DoctorTest(test.NoDBTestCase):
+    def test_a_compute_host_asks_the_conductor(self) -> None:
+        source = inspect.getsource(compute.main)
+        for line in (
+            'nova.db.main.api.DISABLE_DB_ACCESS = True',
+            'indirection_api = conductor_rpcapi.ConductorAPI()',
+        ):
+            self.assertIn(
+                line,
+                source,
+                'nova-compute comes by its records in another way: adapt '
+                'nova_accel/cli/visit.py',
+            )
 
 
 class ReloadTest(test.NoDBTestCase):

@@ -235,15 +235,17 @@ class Session:
     def guests(self) -> collections.abc.Iterator[tuple[str, bool, str]]:
         """Return uuid, whether it runs, and XML of every guest.
 
-        One round trip, and one or two a guest.
+        Two round trips, and one a guest.
 
         :raises BackendUnavailable: libvirt does not answer.
         """
-        for domain in self._ask('listAllDomains', _GUESTS):
-            domain = self._wrap(domain)
+        domains = self._ask('listAllDomains', _GUESTS)
+        active = self._ask('listAllDomains', abi.LIST_RUNNING_GUESTS)
+        running = {domain.UUIDString() for domain in active}
+        for domain in map(self._wrap, domains):
+            uuid = domain.UUIDString()
             try:
-                running = bool(domain.isActive())
-                yield domain.UUIDString(), running, str(domain.XMLDesc(0))
+                yield uuid, uuid in running, str(domain.XMLDesc(0))
             except Exception as error:
                 if not errors.is_gone(error):
                     _fail(error)

@@ -1,0 +1,202 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Asks all four witnesses about this host, from beside nova-compute.
+
+The same nova.conf, driver, RPC and credentials: so the answers are those
+that nova-compute would get. Nova's records come from the conductor, since a
+compute host has no database.
+"""
+
+import collections.abc
+import contextlib
+import dataclasses
+import importlib
+import logging
+import os
+import typing as ty
+
+from nova_accel.cli import compute
+from nova_accel.core import facts
+from nova_accel.core import invariant
+from nova_accel import exception
+
+if ty.TYPE_CHECKING:
+    from nova_accel import manager
+
+PREFIX = 'accel.'
+
+
+@dataclasses.dataclass(frozen=True)
+class Visit:
+    """A host, and whom to ask about it.
+
+    :ivar host: as ``[DEFAULT]host`` names it.
+    :ivar accel: has looked at the devices; takes part in nothing.
+    :ivar client: nova's report client.
+    :ivar context: an administrator's.
+    """
+
+    host: str
+    accel: 'manager.Manager'
+    client: ty.Any
+    context: ty.Any
+
+    def look(self) -> facts.Facts:
+        """Ask everybody anew.
+
+        :raises WitnessUnavailable: one does not answer.
+        """
+        from nova_accel.virt import audit
+
+        return audit.look(
+            self.context, self.host, self.accel, self.client, running=False
+        )
+
+    def findings(self) -> tuple[facts.Facts, tuple[invariant.Finding, ...]]:
+        """Return what stands when looked at twice.
+
+        While one witness is asked, a server may come or go.
+        """
+        found = self.look()
+        findings = invariant.check(found)
+        if not findings:
+            return found, ()
+        found = self.look()
+        again = frozenset(invariant.check(found))
+        return found, tuple(f for f in findings if f in again)
+
+    def treat(
+        self, findings: collections.abc.Iterable[invariant.Finding]
+    ) -> tuple[invariant.Outcome, ...]:
+        """Repair what is safe."""
+        from nova_accel.virt import repair
+
+        surgeon = repair.Surgeon(self.context, self.accel, self.client)
+        return surgeon.treat(findings)
+
+
+def begin(read_only: bool) -> Visit:
+    """Connect to everybody. ``configure`` comes first.
+
+    :raises CannotLook: somebody does not answer.
+    """
+    driver = _driver(read_only)
+    from nova.scheduler.client import report
+
+    from nova_accel.virt import audit
+
+    with audit.asking('Placement'):
+        client = report.SchedulerReportClient()
+    return attend(driver, client)
+
+
+def attend(driver: ty.Any, client: ty.Any) -> Visit:
+    """Look at the devices as a driver of ours does at its start.
+
+    :param driver: has not been started.
+    """
+    import nova.conf
+    from nova import context as nova_context
+
+    from nova_accel.virt import audit
+    from nova_accel.virt import tracker
+
+    host = nova.conf.CONF.host
+    context = nova_context.get_admin_context()
+    with audit.asking('The hypervisor'):
+        node = driver.accel_node()
+    with audit.asking('nova-conductor'):
+        held = tracker.held_on(context, host, node)
+    driver.accel.start(node, driver.rules, held, driver.accel_elsewhere())
+    return Visit(host, driver.accel, client, context)
+
+
+def configure(files: collections.abc.Sequence[str]) -> None:
+    """Become what nova-compute is on this host. Asks nobody anything.
+
+    :param files: nova's configuration; none: where nova looks for it.
+    :raises CannotLook: it will not do.
+    :raises InvalidWhitelist: with every problem of every file.
+    """
+    # What libraries have to say about it is said better below.
+    logging.getLogger().addHandler(logging.NullHandler())
+    try:
+        compute.prepare()
+    except SystemExit as error:
+        raise exception.CannotLook(reason=str(error.code)) from error
+    import nova.conf
+    from nova import config
+    from oslo_config import cfg
+
+    arguments = [f'--config-file={name}' for name in files]
+    try:
+        config.parse_args(
+            ['nova-compute', *arguments], configure_db=False, prog=None
+        )
+    except cfg.Error as error:
+        raise exception.CannotLook(reason=str(error)) from error
+    conf = nova.conf.CONF
+    if not conf.config_file:
+        raise exception.CannotLook(
+            reason='there is no nova.conf; name it with --nova-conf'
+        )
+    name = conf.compute_driver or ''
+    if not name.startswith(PREFIX):
+        raise exception.CannotLook(
+            reason=f'compute_driver is {name!r} in '
+            f'{", ".join(map(os.path.abspath, conf.config_file))}: this host '
+            f'does not run a driver of nova_accel'
+        )
+    _check(conf)
+    _talk_to_conductor()
+
+
+def _check(conf: ty.Any) -> None:
+    from nova.virt import node
+
+    from nova_accel.conf import accel
+    from nova_accel.conf import sources
+    from nova_accel.virt import mixin  # noqa: F401  (registers [accel])
+
+    # The driver would end the process over it, and nova would invent one.
+    sources.load(accel.paths(conf))
+    if node.read_local_node_uuid() is None:
+        raise exception.CannotLook(
+            reason=f'there is no compute_id in {conf.state_path}: '
+            f'nova-compute has not run here yet'
+        )
+
+
+def _talk_to_conductor() -> None:
+    # As nova-compute does.
+    from nova.conductor import rpcapi
+    import nova.db.main.api
+    from nova.objects import base
+
+    nova.db.main.api.DISABLE_DB_ACCESS = True
+    base.NovaObject.indirection_api = rpcapi.ConductorAPI()
+
+
+def _driver(read_only: bool) -> ty.Any:
+    import nova.conf
+
+    name = nova.conf.CONF.compute_driver
+    with contextlib.suppress(ImportError):
+        import libvirt
+
+        # It would print every error by itself, once more.
+        libvirt.registerErrorHandler(lambda _context, _error: None, None)
+    module = importlib.import_module('nova.virt.accel')
+    cls = getattr(module, name.removeprefix(PREFIX), None)
+    if cls is None:
+        raise exception.CannotLook(reason=f'nova_accel has no driver {name!r}')
+    return cls(None, read_only=read_only)

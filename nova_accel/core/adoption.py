@@ -176,20 +176,36 @@ class _Work:
             return
         provider, pool, stock = found[0]
         free = inventory.free(pool, stock, inventory.Holdings.of(self._held))
-        unit = next(
-            (
-                name
-                for name, unit in stock.by_id.items()
-                if unit.function.name == mdev.parent and name in free
-            ),
-            None,
-        )
-        if unit is None:
+        units = self._places(pool, stock, mdev, free) if free else []
+        if not units:
             self.misfits.append(Misfit(server, mdev, _full(pool, stock)))
             return
-        claim = inventory.Claim(provider, stock.resource_class, unit)
+        claim = inventory.Claim(provider, stock.resource_class, units[0])
         self._held.add(claim)
         self.adopted.append(Adopted(server, mdev.uuid, claim, new=True))
+
+    def _places(
+        self,
+        pool: inventory.Pool,
+        stock: inventory.Stock,
+        mdev: device.Mdev,
+        free: collections.abc.Container[str],
+    ) -> list[str]:
+        """Units that a mediated device may stand for, by where it is.
+
+        A virtual function is its own slot, also one that no server would
+        get because the card holds fewer; then another one stays free.
+        """
+        card = self._now.offer.cards[pool.stable_id]
+        if mdev.parent == card.device.name:
+            return [unit for unit in stock.by_id if unit in free]
+        taken = {claim.unit for claim in self._held}
+        units = [
+            str(naming.UnitId(pool.stable_id, mdev.type_id, number))
+            for number, function in card.numbered.items()
+            if function.name == mdev.parent
+        ]
+        return [unit for unit in units if unit not in taken]
 
 
 def _type_of(stock: inventory.Stock) -> str:
@@ -202,9 +218,11 @@ def _stocks(index: snapshot.Index) -> dict[str, list[_Offered]]:
     for provider, pool in index.pools.items():
         for stock in pool.stocks:
             if stock.model is not None:
-                names = {unit.function.name for unit in stock.units}
-                for name in names:
-                    found.setdefault(name, []).append((provider, pool, stock))
+                # Functions that are spare are among them.
+                for dev in pool.devices:
+                    found.setdefault(dev.name, []).append(
+                        (provider, pool, stock)
+                    )
     return found
 
 

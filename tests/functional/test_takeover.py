@@ -30,18 +30,28 @@ from tests.functional import rules
 FIRST = 'host1_pci_0000_18_00_0'
 SECOND = 'host1_pci_0000_af_00_0'
 
+A40_12Q = """
+version: 1
+devices:
+  a40:
+    kind: vgpu
+    match: {vendor_id: "10de", product_id: "2235"}
+    models: [nvidia-563]
+"""
+
 
 class TakeoverTest(cloud.CloudTestCase):
     """Each test starts with stock nova, one type on both cards."""
 
     mdev_type = 'nvidia-233'
+    node = 't4'
 
     def setUp(self) -> None:
         super().setUp()
         self.flags(compute_driver='libvirt.LibvirtDriver')
         self.flags(enabled_mdev_types=[self.mdev_type], group='devices')
         nova_devices.register_dynamic_opts(nova.conf.CONF)
-        self.start_host('host1', 't4')
+        self.start_host('host1', self.node)
         self.one = self.flavor(resources__VGPU=1)
         self.two = self.flavor(resources__VGPU=2)
 
@@ -104,6 +114,15 @@ class KeepTest(TakeoverTest):
         self.assert_kept(server, before)
         self._stop_server(server)
         self.restart_compute_service('host1')
+        self.run_periodic()
+        self._start_server(server)
+        self.assert_kept(server, before)
+
+    def test_servers_that_are_off(self) -> None:
+        server = self.boot(self.one)
+        before = self.hostdevs('host1', server)
+        self._stop_server(server)
+        self.change_over()
         self.run_periodic()
         self._start_server(server)
         self.assert_kept(server, before)
@@ -327,6 +346,30 @@ class RefusedTest(TakeoverTest):
         )
         self.assertIn('write resource_class: VGPU', said)
         self.assert_unchanged(server, before)
+
+
+class VirtualFunctionsTest(TakeoverTest):
+    """A40: stock nova has a provider for each virtual function."""
+
+    mdev_type = 'nvidia-563'
+    node = 'a40'
+
+    def test_each_device_stays_on_its_function(self) -> None:
+        servers = [self.boot(self.one) for _ in range(3)]
+        before = [self.hostdevs('host1', server) for server in servers]
+        parents = self._parents()
+        self.change_over(A40_12Q)
+        self.assertEqual([], self.stock_providers())
+        for server, held in zip(servers, before, strict=True):
+            self.assert_kept(server, held)
+            self._reboot_server(server, hard=True)
+            self.assert_kept(server, held)
+        self.assertEqual(parents, self._parents())
+        self.assertEqual(3, self.used())
+
+    def _parents(self) -> dict[str, str | None]:
+        machine = self.connection_of('host1').machine
+        return {name: machine.parent(name) for name in self.mdevs('host1')}
 
 
 class PciTest(cloud.CloudTestCase):

@@ -11,7 +11,6 @@
 # under the License.
 """Mediated devices that somebody else made on a card of ours."""
 
-import collections
 import collections.abc
 
 from nova_accel.core import device
@@ -25,25 +24,35 @@ def occupied(
     """Return the units whose place foreign mediated devices take.
 
     They are claims of no provider: the units are not free, and they show as
-    reserved. A virtual function is its own slot; on a card that is one
-    parent the last slots are given up, since ours fill from the first.
+    reserved. A virtual function is its own slot. On a card that is one
+    parent, and for a function that is spare because the card holds fewer,
+    the last slots are given up, since ours fill from the first.
 
     :param mdevs: mediated devices that are not ours.
     """
     parents = _parents(offer)
-    seen: collections.Counter[tuple[str, str]] = collections.Counter()
-    found = []
-    for mdev in sorted(mdevs):
-        units = parents.get((mdev.parent, mdev.type_id))
-        if units is None:
-            units = parents.get((mdev.parent, None), ())
-        if not units:
-            continue
-        seen[mdev.parent, mdev.type_id] += 1
-        last = units[-min(seen[mdev.parent, mdev.type_id], len(units))]
-        taken = naming.UnitId(last.id.device, mdev.type_id, last.id.slot)
-        found.append(values.Claim('', '', str(taken)))
+    found: set[values.Claim] = set()
+    # Those that have a slot of their own first.
+    for places in sorted(
+        [_places(parents, mdev) for mdev in sorted(mdevs)], key=len
+    ):
+        found.update([place for place in places if place not in found][:1])
     return frozenset(found)
+
+
+def _places(parents: '_Parents', mdev: device.Mdev) -> list[values.Claim]:
+    """Return the places that a mediated device may take, best first."""
+    units = parents.get((mdev.parent, mdev.type_id))
+    if units is None:
+        units = parents.get((mdev.parent, None), ())
+    return [
+        values.Claim(
+            '',
+            '',
+            str(naming.UnitId(unit.id.device, mdev.type_id, unit.id.slot)),
+        )
+        for unit in reversed(units)
+    ]
 
 
 _Parents = dict[tuple[str, str | None], tuple[values.Unit, ...]]
@@ -60,9 +69,13 @@ def _parents(offer: values.Offer) -> _Parents:
         for stock in pool.stocks:
             if stock.model is None:
                 continue
-            for unit in stock.units:
-                for key in (stock.model.type_id, None):
-                    parents.setdefault((unit.function.name, key), []).append(
-                        unit
-                    )
+            serving = {unit.function.name for unit in stock.units}
+            for key in (stock.model.type_id, None):
+                for unit in stock.units:
+                    name = unit.function.name
+                    parents.setdefault((name, key), []).append(unit)
+                for dev in pool.devices:
+                    if dev.models and dev.name not in serving:
+                        spare = parents.setdefault((dev.name, key), [])
+                        spare.extend(stock.units)
     return {key: tuple(units) for key, units in parents.items()}

@@ -68,6 +68,27 @@ class ChooseTest(testtools.TestCase):
         self.assertEqual([], misfits)
         self.assertEqual('sn:1/nvidia-559/2', adopted[FIRST][1].unit)
 
+    def test_functions_that_are_spare(self):
+        model = dataclasses.replace(hosts.A40_8Q, capacity=2)
+        card = hosts.sriov(1, 4, (model,))
+        last, second, third = (
+            foreign(uuid, card[number], 'nvidia-559')
+            for uuid, number in ((FIRST, 4), (SECOND, 2), (THIRD, 3))
+        )
+        rule = [hosts.rule('r', 1, models=('nvidia-559',))]
+        adopted, (said,) = adopt(
+            *(guest('a', FIRST), guest('b', SECOND), guest('c', THIRD)),
+            mdevs=[last, second, third],
+            rules=rule,
+            devices=card,
+        )
+        self.assertEqual(
+            ['sn:1/nvidia-559/3', 'sn:1/nvidia-559/1'],
+            [claim.unit for _server, claim, _new in adopted.values()],
+        )
+        # The card holds two.
+        self.assertIn(THIRD, said)
+
     def test_units_that_are_held_are_left_alone(self):
         adopted, misfits = adopt(
             guest('a', claims=[ONE]),

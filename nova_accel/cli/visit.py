@@ -117,7 +117,27 @@ def attend(driver: ty.Any, client: ty.Any) -> Visit:
     with audit.asking('nova-conductor'):
         held = tracker.held_on(context, host, node)
     driver.accel.start(node, driver.rules, held, driver.accel_elsewhere())
+    with audit.asking('nova-conductor'):
+        _recognise(driver.accel, context, host)
     return Visit(host, driver.accel, client, context)
+
+
+def _recognise(accel: 'manager.Manager', context: ty.Any, host: str) -> None:
+    """Learn which mediated devices of stock nova's making servers hold.
+
+    Those that no record names yet are not ours before nova-compute says so.
+    """
+    from nova_accel.virt import takeover
+
+    guests = {guest.server: guest.mdevs for guest in accel.guests()}
+    found = takeover.Takeover(accel, None)
+    # If they cannot be told apart, nova-compute does not start, and says why.
+    with contextlib.suppress(exception.NotTakenOver):
+        found.begin(
+            context, host, lambda each: guests.get(each.uuid, frozenset())
+        )
+        for server in guests:
+            accel.leave(found.pending(server))
 
 
 def configure(files: collections.abc.Sequence[str]) -> None:

@@ -163,6 +163,11 @@ class Guest:
     running: bool
     devices: frozenset[str] = frozenset()
 
+    @property
+    def mdevs(self) -> frozenset[str]:
+        """Those of the devices that are mediated ones."""
+        return frozenset(name for name in self.devices if ':' not in name)
+
 
 @dataclasses.dataclass(frozen=True)
 class HostView:

@@ -27,6 +27,8 @@ import testtools
 from nova_accel.testing import cloud
 
 from nova.conductor import rpcapi
+import nova.conf
+from nova.conf import devices as nova_devices
 from nova import objects
 from nova.tests import fixtures as nova_fixtures
 
@@ -60,13 +62,7 @@ class Here:
         return getattr(self._what, name)
 
 
-class DoctorTest(cloud.CloudTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.start_host('host1', 't4', rules.T4_8Q)
-        self.one = self.flavor(resources__VGPU=1)
-        self.server = self.boot(self.one)
-
+class DoctorCase(cloud.CloudTestCase):
     def visit(self) -> visit.Visit:
         """Come with a driver of our own, as the command does."""
         driver = drivers.LibvirtAccelDriver(None)
@@ -96,6 +92,14 @@ class DoctorTest(cloud.CloudTestCase):
 
     def kinds(self, fix: bool = False) -> list[str]:
         return [finding.kind for finding in self.doctor(fix).findings]
+
+
+class DoctorTest(DoctorCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_host('host1', 't4', rules.T4_8Q)
+        self.one = self.flavor(resources__VGPU=1)
+        self.server = self.boot(self.one)
 
     def loose(self) -> str:
         """Leave a mediated device of ours behind."""
@@ -215,6 +219,23 @@ class DoctorTest(cloud.CloudTestCase):
             [(each.finding.kind, each.done) for each in found.outcomes],
         )
         self.assertEqual(2, len(self.mdevs('host1')))
+
+
+class TakenOverTest(DoctorCase):
+    def test_devices_that_stock_nova_made(self) -> None:
+        self.flags(compute_driver='libvirt.LibvirtDriver')
+        self.flags(enabled_mdev_types=['nvidia-233'], group='devices')
+        nova_devices.register_dynamic_opts(nova.conf.CONF)
+        self.start_host('host1', 't4')
+        server = self.boot(self.flavor(resources__VGPU=2))
+        before = self.hostdevs('host1', server)
+        self.write_rules(rules.T4_8Q)
+        self.flags(compute_driver='accel.LibvirtAccelDriver')
+        self.flags(enabled_mdev_types=[], group='devices')
+        self.restart_compute_service('host1')
+        found = self.doctor()
+        self.assertEqual((), found.findings)
+        self.assertEqual(before, sorted(found.facts.ours))
 
 
 class CommandTest(testtools.TestCase):

@@ -60,6 +60,9 @@ class ParseTest(testtools.TestCase):
             device.Guest(UUID, True, FOUND), guest.parse(UUID, True, XML)
         )
 
+    def test_mediated_devices(self):
+        self.assertEqual({MDEV}, guest.parse(UUID, True, XML).mdevs)
+
 
 class GuestsTest(testtools.TestCase):
     def setUp(self):

@@ -230,7 +230,9 @@ class LinuxScenario(Scenario):
     """The servers run Linux: it tells about USB and about every change."""
 
     ram = guests.LINUX_RAM
-    report_timeout = 300
+    # An emulator in an emulator translates the kernel's code: that takes
+    # many minutes where the host has other work.
+    report_timeout = 600
     read_report = staticmethod(guests.read_linux_report)
 
     def image(self) -> str:

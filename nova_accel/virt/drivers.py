@@ -80,6 +80,8 @@ class LibvirtAccelDriver(
     def init_host(self, host: str) -> None:
         super().init_host(host)
         self.accel_check(self.accel.now.offer)
+        if self.accel.idle:
+            return
         context = nova_context.get_admin_context()
         node = self.accel.now.node
         stock.check_held(

@@ -101,29 +101,25 @@ class Takeover:
             context, host, expected_attrs=['resources']
         )
         self._servers = frozenset(each.uuid for each in instances)
-        guests = [
-            adoption.Guest(each.uuid, mdevs_of(each), claims)
-            for each in instances
-            if self._is_suspect(each.uuid, claims := _claims(each))
-        ]
-        self._pending = self._accel.take_over(guests)
+        # To read the definition of a guest takes a call for each.
+        existing = {mdev.uuid for mdev in self._accel.now.view.mdevs}
+        suspects = (
+            instances
+            if self._has_strangers()
+            else [each for each in instances if _lacks(each, existing)]
+        )
+        self._pending = self._accel.take_over(
+            adoption.Guest(each.uuid, mdevs_of(each), _claims(each))
+            for each in suspects
+        )
 
-    def _is_suspect(
-        self, server: str, claims: frozenset[inventory.Claim]
-    ) -> bool:
-        """Tell whether it is worth to read the definition of a guest."""
+    def _has_strangers(self) -> bool:
+        """Tell whether a card has mediated devices that we did not make."""
         now = self._accel.now
         cards = _pools_by_function(now.index)
-        if any(
+        return any(
             mdev.parent in cards and mdev.uuid not in now.ours
             for mdev in now.view.mdevs
-        ):
-            return True
-        known = {mdev.uuid for mdev in now.view.mdevs}
-        return bool(
-            adoption.unserved(
-                adoption.Guest(server, frozenset(), claims), known
-            )
         )
 
     def pending(self, server: str) -> frozenset[inventory.Claim]:
@@ -398,6 +394,14 @@ def pci_devices(
 
 def _claims(instance: objects.Instance) -> frozenset[inventory.Claim]:
     return tracker.claims_of(instance.resources)
+
+
+def _lacks(
+    instance: objects.Instance, existing: collections.abc.Container[str]
+) -> bool:
+    """Tell whether a server holds a vGPU for which we made no device."""
+    guest = adoption.Guest(instance.uuid, frozenset(), _claims(instance))
+    return bool(adoption.unserved(guest, existing))
 
 
 def _save(

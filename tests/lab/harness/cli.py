@@ -58,11 +58,11 @@ def test(about: settings.Settings, options: argparse.Namespace) -> int:
     with _up(about) as box:
         try:
             if options.fault:
-                box.reset(options.fault)
+                box.host.reset(options.fault)
             outcomes = runner.run(about, options.name, options.core, deadline)
         finally:
             if options.fault:
-                box.reset()
+                box.host.reset()
     runner.print_totals(outcomes)
     return 1 if any(one.failed for one in outcomes) else 0
 
@@ -72,10 +72,10 @@ def blame(about: settings.Settings, options: argparse.Namespace) -> int:
     rows: list[tuple[str, runner.Outcome]] = []
     with _up(about) as box:
         for name in options.fault or faults.FAULTS:
-            box.reset(name)
+            box.host.reset(name)
             found = runner.run(about, faults.FAULTS[name].caught_by)
             rows += ((name, one) for one in found)
-        box.reset()
+        box.host.reset()
     print(f'\n{"fault":16} {"scenario":58} noticed')
     for fault, one in rows:
         print(f'{fault:16} {one.name:58} {"yes" if one.failed else "NO"}')
@@ -86,7 +86,7 @@ def blame(about: settings.Settings, options: argparse.Namespace) -> int:
 def _up(about: settings.Settings) -> collections.abc.Iterator[lab.Lab]:
     """Give the lab; one that did not run before is ended afterwards."""
     box = lab.Lab(about, Clock().say)
-    started = box.host is None
+    started = box.hardware is None
     try:
         if started:
             box.up('mixed')

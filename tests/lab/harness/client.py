@@ -105,13 +105,17 @@ class Client:
 
     # Servers
 
-    def create(self, name: str, flavor: str, image: str) -> str:
+    def create(
+        self, name: str, flavor: str, image: str, host: str = ''
+    ) -> str:
         server = {
             'name': name,
             'flavorRef': flavor,
             'imageRef': image,
             'networks': 'none',
         }
+        if host:
+            server['host'] = host
         made = self.nova('POST', '/servers', json={'server': server})
         return str(made['server']['id'])
 
@@ -186,6 +190,19 @@ class Client:
             (s['updated_at'] for s in found['services'] if s['state'] == 'up'),
             None,
         )
+
+    def hypervisors(self) -> list[str]:
+        """Names of the hosts that the scheduler knows."""
+        found = self.nova('GET', '/os-hypervisors')['hypervisors']
+        return [one['hypervisor_hostname'] for one in found]
+
+    def forget(self, host: str) -> None:
+        """Take nova-compute of a host, and its providers, off the lists."""
+        found = self.nova(
+            'GET', f'/os-services?binary=nova-compute&host={host}'
+        )
+        for service in found['services']:
+            self.nova('DELETE', f'/os-services/{service["id"]}')
 
     # Placement
 

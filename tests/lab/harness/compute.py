@@ -18,7 +18,6 @@ from tests.lab.harness import machine
 from tests.lab.harness import process
 from tests.lab.harness import settings
 
-NAME = 'gpuhost'
 LOG = f'{machine.OUT}/nova-compute.log'
 INSTANCES = '/var/lib/nova/instances'
 _COUNTER = '/run/libvirt-calls'
@@ -76,7 +75,7 @@ class Compute:
         # The configuration of the last start may differ: one log for all.
         pid = self._box.agent.check(
             f'cd /root; export HOME=/root PYTHONDONTWRITEBYTECODE=1\n'
-            f'export PATH={self._lab.venv}/bin:$PATH\n'
+            f'export PATH=/lab/bin:{self._lab.venv}/bin:$PATH\n'
             f'until [ -e /run/zygote ]; do sleep 0.3; done\n'
             f'{_FORK} {LOG} {entry} --config-file {_CONF}',
             timeout=_START_TIMEOUT,
@@ -118,10 +117,10 @@ class Compute:
             **common,
             'DEFAULT': {
                 **common['DEFAULT'],
-                'host': NAME,
+                'host': self._box.name,
                 'compute_driver': 'accel.LibvirtAccelDriver',
                 'state_path': '/var/lib/nova',
-                'my_ip': '10.0.2.15',
+                'my_ip': self._box.address,
                 'force_raw_images': 'false',
                 'resume_guests_state_on_host_boot': 'true',
                 'shutdown_timeout': 3,

@@ -15,19 +15,15 @@ import collections.abc
 import concurrent.futures
 import json
 import pathlib
-import time
 
 from tests.lab.harness import client
 from tests.lab.harness import cloud
-from tests.lab.harness import compute
 from tests.lab.harness import errors
 from tests.lab.harness import guests
+from tests.lab.harness import host
 from tests.lab.harness import kernel
-from tests.lab.harness import machine
 from tests.lab.harness import settings
 from tests.lab.harness import topology
-
-_START_TIMEOUT = 300
 
 
 def _silent(_text: str) -> None:
@@ -43,10 +39,11 @@ class Lab:
         say: collections.abc.Callable[[str], None] = _silent,
     ) -> None:
         self.settings = about
-        self.machine = machine.Machine(about)
         self.cloud = cloud.Cloud(about)
         self.client = client.Client(self.cloud)
-        self.compute = compute.Compute(about, self.machine, self.cloud)
+        self.host = host.Host(about, self.cloud)
+        self.machine = self.host.machine
+        self.compute = self.host.compute
         self._say = say
 
     def up(self, name: str) -> None:
@@ -57,85 +54,44 @@ class Lab:
         """
         if self.machine.daemon.pid is not None:
             raise errors.LabError('the lab runs already; end it: lab down')
-        host = topology.load(name)
+        hardware = topology.load(name)
         linux = kernel.ensure(self.settings)
         self._say(f'kernel {linux.version} and labgpu are there')
         self.settings.run.mkdir(parents=True, exist_ok=True)
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             jobs = (
-                pool.submit(self._start_machine, linux, host),
+                pool.submit(self._start_machine, hardware),
                 pool.submit(self._start_cloud),
             )
             for job in jobs:
                 job.result()
-        self.start_compute()
+        self.host.start_compute()
         (self.settings.run / 'up.json').write_text(
             json.dumps({'topology': name})
         )
         self._say('nova-compute reports: the lab is up')
 
     def down(self) -> None:
+        self.second().machine.stop()
         self.machine.stop()
         self.cloud.stop()
         (self.settings.run / 'up.json').unlink(missing_ok=True)
 
     @property
-    def host(self) -> topology.Topology | None:
+    def hardware(self) -> topology.Topology | None:
         """Of the running lab, None if it does not run."""
         known = self.settings.run / 'up.json'
         if self.machine.daemon.pid is None or not known.exists():
             return None
         return topology.load(json.loads(known.read_text())['topology'])
 
-    def _start_machine(
-        self, linux: kernel.Kernel, host: topology.Topology
-    ) -> None:
-        self._say(f'libvirt answers ({self.machine.boot(linux)})')
-        self.plug(host)
-        self._say(f'topology {host.name}: libvirt lists every function')
+    def second(self) -> host.Host:
+        """A second host, not yet started."""
+        return host.Host(self.settings, self.cloud, 2)
 
-    def reboot(self) -> None:
-        """Cut the machine's power, start it and nova-compute again."""
-        host = self.host
-        assert host is not None
-        self.machine.reboot(kernel.ensure(self.settings))
-        self.plug(host)
-        self.start_compute()
-
-    def reset(self, fault: str = '') -> None:
-        """Sweep away what a broken driver left; start it anew."""
-        self.compute.stop()
-        self.machine.sweep()
-        self.restart_compute(fault)
-        servers = self.client.servers()
-        for server in servers:
-            self.client.delete(server)
-        self.client.wait_gone(*servers)
-
-    def replug(
-        self,
-        before: collections.abc.Collection[topology.Card],
-        after: collections.abc.Collection[topology.Card],
-    ) -> None:
-        """Exchange cards; one that stays in its slot is left alone."""
-        for card in before:
-            if card not in after:
-                self.machine.remove(card)
-        new = [card for card in after if card not in before]
-        self.machine.insert(*new)
-        self.machine.wait_listed([n for card in new for n in card.listed])
-
-    def plug(self, host: topology.Topology) -> None:
-        """Insert all cards and wait until libvirt lists every function."""
-        self.machine.plug(host)
-        self.machine.insert(*host.cards)
-        functions = [
-            topology.node_device(address)
-            for drive in host.nvme
-            if drive.vfs
-            for address in self.machine.enable_nvme(drive)
-        ]
-        self.machine.wait_listed([*host.listed, *functions])
+    def _start_machine(self, hardware: topology.Topology) -> None:
+        how = self.host.boot(hardware)
+        self._say(f'libvirt lists every card of {hardware.name} ({how})')
 
     def _start_cloud(self) -> None:
         self.cloud.start()
@@ -172,29 +128,3 @@ class Lab:
             disk_format=kind,
             container_format=kind,
         )
-
-    def start_compute(self) -> None:
-        self.compute.configure()
-        self.restart_compute()
-
-    def restart_compute(self, fault: str = '') -> None:
-        """Start nova-compute and wait until it is ready for servers."""
-        known = len(self.compute.log())
-        self.compute.start(fault)
-        until = time.monotonic() + _START_TIMEOUT
-        while not self._reports(self.compute.log()[known:]):
-            if time.monotonic() > until or not self.compute.alive:
-                tail = self.compute.log()[-3000:]
-                raise errors.LabError(f'nova-compute never came up:\n{tail}')
-            time.sleep(0.5)
-
-    def _reports(self, log: str) -> bool:
-        if ' ERROR nova ' in log:
-            raise errors.LabError(f'nova-compute failed:\n{log[-3000:]}')
-        mapped = self.client.service_beat(compute.NAME) is not None
-        return 'Join ServiceGroup' in log and mapped and self._scheduled()
-
-    def _scheduled(self) -> bool:
-        """Tell whether the scheduler knows the host."""
-        found = self.client.nova('GET', '/os-hypervisors')
-        return bool(found['hypervisors'])

@@ -52,15 +52,30 @@ class _Share:
     writable: bool = False
 
 
-class Machine:
-    """Starts, asks and ends the machine of one lab."""
+def _address(number: int) -> str:
+    """Of a machine in the network between them."""
+    return f'192.168.99.{number}'
 
-    def __init__(self, lab: settings.Settings) -> None:
+
+class Machine:
+    """Starts, asks and ends a machine of one lab.
+
+    :param number: 1 or 2; a second one differs by its name and addresses.
+    """
+
+    def __init__(self, lab: settings.Settings, number: int = 1) -> None:
         self._lab = lab
-        self.folder = lab.run / 'machine'
+        self._number = number
+        self._suffix = '' if number == 1 else str(number)
+        self.name = f'gpuhost{self._suffix}'
+        self.address = _address(number)
+        self.folder = lab.run / f'machine{self._suffix}'
         self.out = self.folder / 'out'
         self.daemon = process.Daemon('qemu', self.folder)
-        self.agent = agent.Agent(lab.port('agent'))
+        self.agent = agent.Agent(self._port('agent'))
+
+    def _port(self, service: str) -> int:
+        return self._lab.port(service + self._suffix)
 
     @property
     def _data(self) -> pathlib.Path:
@@ -89,14 +104,28 @@ class Machine:
             raise errors.LabError('the machine runs already; end it: lab down')
         initrd.build(linux, self.folder / 'initrd')
         command = self._command(linux)
-        saved = snapshot.Snapshot(self._lab, command, self.folder / 'initrd')
+        saved = snapshot.Snapshot(
+            self._lab, self._anonymous(command), self.folder / 'initrd'
+        )
         started = time.monotonic()
         how = 'restored' if self._restore(command, saved) else 'booted'
         if how == 'booted':
             self._boot(command)
             self._save(saved)
-        self.agent.check(f'/lab/join {time.time()}')
+        self.agent.check(f'/lab/join {time.time()} {self.name}')
         return f'{how} in {time.monotonic() - started:.1f} s'
+
+    def _anonymous(self, command: list[str]) -> list[str]:
+        """The command line without what differs between machines."""
+        differs = {
+            str(self.folder): 'FOLDER',
+            f':{self._port("agent")}-': 'AGENT',
+            f':{self._port("libvirt")}-': 'LIBVIRT',
+        }
+        text = '\0'.join(command)
+        for own, common in differs.items():
+            text = text.replace(own, common)
+        return text.split('\0')
 
     def _restore(self, command: list[str], saved: snapshot.Snapshot) -> bool:
         if not saved.file.exists():
@@ -169,6 +198,28 @@ class Machine:
             for address in card.addresses if card.vfs else ():
                 self.enable_functions(address, card.vfs)
         self.agent.check('udevadm settle -t 60', timeout=90)
+
+    def connect(self) -> None:
+        """Plug in the network between the machines, unless it is."""
+        mac = f'52:54:00:99:00:{self._number:02x}'
+        found = self.agent.run(f'grep -l {mac} /sys/class/net/*/address')
+        if found.code == 0:
+            return
+        path = self._lab.run / 'net'
+        ends = {
+            side: {'type': 'unix', 'path': f'{path}{number}'}
+            for side, number in (
+                ('local', self._number),
+                ('remote', 3 - self._number),
+            )
+        }
+        pathlib.Path(f'{path}{self._number}').unlink(missing_ok=True)
+        card = {'driver': 'virtio-net-pci', 'id': 'peer', 'netdev': 'peer'}
+        card |= {'mac': mac, 'romfile': '', 'bus': topology.LAST_PORT}
+        with self.qmp() as control:
+            control.run('netdev_add', type='dgram', id='peer', **ends)
+            control.run('device_add', **card)
+        self.agent.check(f'/lab/connect {mac} {self.address}')
 
     def plug(self, host: topology.Topology) -> None:
         """Plug in what QEMU itself imitates."""
@@ -315,7 +366,7 @@ class Machine:
 
     def _network(self) -> list[str]:
         forwards = ''.join(
-            f',hostfwd=tcp:127.0.0.1:{self._lab.port(name)}-:{inside}'
+            f',hostfwd=tcp:127.0.0.1:{self._port(name)}-:{inside}'
             for name, inside in (('agent', 2222), ('libvirt', 16509))
         )
         return [

@@ -34,6 +34,8 @@ _SERVICES = (
     'nova',
     'glance',
     'network',
+    'agent2',
+    'libvirt2',
 )
 _FIRST_PORT = 23100
 

@@ -249,6 +249,8 @@ def _named(mapping: dict[str, ty.Any]) -> list[dict[str, ty.Any]]:
 # How many drives, with network cards, a host may have; how many of them are
 # drives with virtual functions
 _PORTS = 6
+# The network between machines.
+LAST_PORT = f'port{_PORTS - 1}'
 _SUBSYSTEMS = 3
 
 
@@ -268,7 +270,7 @@ def plug_commands(
 ) -> list[tuple[str, dict[str, ty.Any]]]:
     """What to tell QEMU to get the devices that QEMU itself can imitate."""
     commands: list[tuple[str, dict[str, ty.Any]]] = []
-    ports = iter(range(_PORTS))
+    ports = iter(range(_PORTS - 1))
     subsystems = iter(range(_SUBSYSTEMS))
     for drive in host.nvme:
         device = {'driver': 'nvme', 'id': drive.name, 'serial': drive.serial}

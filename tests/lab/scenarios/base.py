@@ -25,6 +25,7 @@ import testtools
 from tests.lab.harness import compute
 from tests.lab.harness import errors
 from tests.lab.harness import guests
+from tests.lab.harness import host
 from tests.lab.harness import lab
 from tests.lab.harness import process
 from tests.lab.harness import settings
@@ -67,9 +68,11 @@ class Scenario(testtools.TestCase):
         self.lab = lab.Lab(settings.Settings(settings.default_state()))
         self.nova = self.lab.client
         self.agent = self.lab.machine.agent
-        if self.lab.host is None:
+        hardware = self.lab.hardware
+        if hardware is None:
             self.fail('the lab does not run: tests/lab/lab up')
-        self.cards = self.lab.host.cards
+        self.hardware: topology.Topology = hardware
+        self.cards = hardware.cards
         self.measured: dict[str, tuple[float, int]] = {}
         self.addCleanup(self._write_measured)
         self.before = self.nova.free()
@@ -90,8 +93,7 @@ class Scenario(testtools.TestCase):
         for server in servers:
             self.nova.delete(server)
         self.nova.wait_gone(*servers)
-        assert self.lab.host is not None
-        self.replug(*self.lab.host.cards)
+        self.replug(*self.hardware.cards)
         self.assert_all_free()
 
     def assert_all_free(self) -> None:
@@ -127,20 +129,20 @@ class Scenario(testtools.TestCase):
 
     def replug(self, *cards: topology.Card) -> None:
         """Exchange the cards of the host; put back at the end."""
-        self.lab.replug(self.cards, cards)
+        self.lab.host.replug(self.cards, cards)
         self.cards = cards
 
     def card(self, name: str) -> topology.Card:
         return next(card for card in self.cards if card.name == name)
 
-    def boot(self, **specs: str) -> str:
-        """Boot a server; return it ACTIVE, its guest having reported."""
-        server = self.ask(**specs)
+    def boot(self, on: str = '', **specs: str) -> str:
+        """Boot a server, on a named host or any; return it ACTIVE."""
+        server = self.ask(on, **specs)
         with self.timed('boot'):
             self.nova.wait_status(server, 'ACTIVE')
         return server
 
-    def ask(self, **specs: str) -> str:
+    def ask(self, on: str = '', **specs: str) -> str:
         name = f'{self.id().rpartition(".")[2]}-{time.monotonic_ns()}'
         flavor = self.nova.flavor(name, self.ram, **specs)
         return self.nova.create(name, flavor, self.image())
@@ -170,8 +172,9 @@ class Scenario(testtools.TestCase):
 
     # Seeing
 
-    def mdevs(self) -> list[str]:
-        text = self.agent.check('ls /sys/bus/mdev/devices 2>/dev/null; true')
+    def mdevs(self, host: host.Host | None = None) -> list[str]:
+        agent = (host or self.lab.host).machine.agent
+        text = agent.check('ls /sys/bus/mdev/devices 2>/dev/null; true')
         return sorted(text.split())
 
     def mdev_parent(self, uuid: str) -> str:

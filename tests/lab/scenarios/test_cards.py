@@ -50,7 +50,7 @@ class CardsTest(base.Scenario):
         )
         self.replug(front, *moved)
         with self.timed('restart'):
-            self.lab.restart_compute()
+            self.lab.host.restart_compute()
         self._start(vgpu)
         self._start(gpu)
         self.assertEqual([unit], self.claimed(gpu))

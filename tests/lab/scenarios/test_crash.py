@@ -21,7 +21,7 @@ class CrashTest(base.Scenario):
         uuids = self.mdevs()
         self.lab.compute.stop()
         with self.timed('restart'):
-            self.lab.restart_compute()
+            self.lab.host.restart_compute()
         self.assertEqual(uuids, self.mdevs())
         self.assertEqual({'VGPU': 1}, self.held(server))
         second = self.boot(**base.VGPU)
@@ -35,7 +35,7 @@ class CrashTest(base.Scenario):
             'mediated device', lambda: bool(self.mdevs()), 120, pause=0.1
         )
         self.lab.compute.kill()
-        self.lab.restart_compute()
+        self.lab.host.restart_compute()
         with self.timed('delete'):
             self.nova.delete(server)
             self.nova.wait_gone(server)
@@ -47,7 +47,7 @@ class CrashTest(base.Scenario):
         self.nova.delete(server)
         process.wait_for('destruction', self._no_domain, 60, pause=0.1)
         self.lab.compute.kill()
-        self.lab.restart_compute()
+        self.lab.host.restart_compute()
         self.nova.wait_gone(server)
         self.assert_all_free()
 
@@ -71,7 +71,7 @@ class CrashTest(base.Scenario):
         )
         self.assertIn('accel.yaml:3', self.lab.compute.log()[known:])
         self.lab.compute.configure()
-        self.lab.restart_compute()
+        self.lab.host.restart_compute()
 
     def test_libvirtd_restarts(self) -> None:
         first = self.boot(**base.VGPU)

@@ -20,7 +20,7 @@ class HostTest(base.Scenario):
         gpu = self.boot(**base.GPU)
         uuids, units = self.mdevs(), self.claimed(gpu)
         with self.timed('reboot of the host'):
-            self.lab.reboot()
+            self.lab.host.reboot(self.hardware)
         with self.timed('resume of both'):
             self.wait_runs(vgpu)
             self.wait_runs(gpu)

@@ -60,9 +60,7 @@ class LinuxTest(base.LinuxScenario):
             self.agent.check(f'virsh attach-device {server} /tmp/key.xml')
             (key,) = self.wait_guest_sees(server, '46f4', 1)
         self.assertEqual('46f4:0001', key.id)
-        host = self.lab.host
-        assert host is not None
-        self.assertEqual(host.usb[0].serial, key.serial)
+        self.assertEqual(self.hardware.usb[0].serial, key.serial)
         with self.timed('eject'):
             self.agent.check(f'virsh detach-device {server} /tmp/key.xml')
             self.wait_guest_sees(server, '46f4', 0)

@@ -22,12 +22,13 @@ LOG = f'{machine.OUT}/nova-compute.log'
 INSTANCES = '/var/lib/nova/instances'
 _COUNTER = '/run/libvirt-calls'
 _CONF = '/etc/nova/nova.conf'
+_WHITELIST_FILE = '/etc/nova/accel.yaml'
 _PID = '/run/nova-compute.pid'
 _FORK = '/usr/bin/python3 -S -E /lab/fork.py'
 # Loading nova over 9p under emulation takes its time on a loaded machine.
 _START_TIMEOUT = 240
 
-_WHITELIST = """\
+WHITELIST = """\
 version: 1
 devices:
   t4:
@@ -63,10 +64,10 @@ class Compute:
         self._box = box
         self._cloud = control
 
-    def configure(self, whitelist: str = _WHITELIST) -> None:
+    def configure(self, whitelist: str = WHITELIST) -> None:
         agent = self._box.agent
         agent.write(_CONF, cloud.ini(self._options()))
-        agent.write('/etc/nova/accel.yaml', whitelist)
+        agent.write(_WHITELIST_FILE, whitelist)
         agent.check(f'mkdir -p {INSTANCES} /var/lib/nova/lock')
 
     def start(self, fault: str = '') -> None:
@@ -97,6 +98,11 @@ class Compute:
     def kill(self) -> None:
         """End it without a chance to clean up; privsep goes with it."""
         self._box.agent.check(f'kill -9 -- -$(ps -o pgid= $(cat {_PID}))')
+
+    def reload(self, whitelist: str) -> None:
+        """Change the file of a running nova-compute and tell it so."""
+        self._box.agent.write(_WHITELIST_FILE, whitelist)
+        self.signal(signal.SIGHUP)
 
     def log(self) -> str:
         path = self._box.out / 'nova-compute.log'
@@ -143,5 +149,5 @@ class Compute:
             'privsep_osbrick': {'helper_command': helper},
             'vif_plug_ovs_privileged': {'helper_command': helper},
             'vif_plug_linux_bridge_privileged': {'helper_command': helper},
-            'accel': {'config': '/etc/nova/accel.yaml'},
+            'accel': {'config': _WHITELIST_FILE},
         }

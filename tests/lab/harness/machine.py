@@ -169,7 +169,9 @@ class Machine:
                     raise
                 print(f'lab: starting again: {exc}', flush=True)
         self.agent.check(
-            'until [ -e /run/zygote ]; do sleep 0.5; done', _BOOT_TIMEOUT
+            'until [ -e /run/zygote ]; do sleep 0.5\n'
+            'pgrep -f zygote.py || { cat /var/log/zygote.log; exit 1; }; done',
+            _BOOT_TIMEOUT,
         )
 
     def _save(self, saved: snapshot.Snapshot) -> None:

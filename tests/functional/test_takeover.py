@@ -18,6 +18,7 @@ import fixtures
 import nova.conf
 from nova.conf import devices as nova_devices
 from nova import exception as nova_exception
+from nova import objects
 from nova.scheduler.client import report
 from oslo_utils.fixture import uuidsentinel as uuids
 
@@ -243,38 +244,79 @@ class InterruptedTest(TakeoverTest):
 
 
 class LeftoverTest(TakeoverTest):
-    """An allocation of nobody that this host knows."""
+    """Where Placement and the guests of this host do not agree."""
 
-    def test_an_old_provider_stays_as_long_as_it_is_used(self) -> None:
-        self.boot(self.one)
-        (rp,) = [
+    def provider(self, name: str) -> str:
+        (found,) = [
             rp['uuid']
             for rp in self._get_all_rps_in_a_tree(
                 self.compute_rp_uuids['host1']
             )
-            if rp['name'] == SECOND
+            if rp['name'] == name
         ]
-        allocations = {
-            'allocations': {rp: {'resources': {'VGPU': 1}}},
-            'project_id': uuids.project,
-            'user_id': uuids.user,
-            'consumer_generation': None,
-        }
-        path = f'/allocations/{uuids.stranger}'
-        self.assertEqual(
-            204,
-            self.placement.put(path, allocations, version='1.28').status,
+        return ty.cast(str, found)
+
+    def allocate(self, consumer: str, body: dict[str, ty.Any]) -> None:
+        path = f'/allocations/{consumer}'
+        answer = self.placement.put(path, body, version='1.28')
+        self.assertEqual(204, answer.status, answer.body)
+
+    def test_an_old_provider_stays_as_long_as_it_is_used(self) -> None:
+        self.boot(self.one)
+        rp = self.provider(SECOND)
+        self.allocate(
+            uuids.stranger,
+            {
+                'allocations': {rp: {'resources': {'VGPU': 1}}},
+                'project_id': uuids.project,
+                'user_id': uuids.user,
+                'consumer_generation': None,
+            },
         )
         self.change_over()
         self.assertEqual([SECOND], self.stock_providers())
         (record,) = self._get_provider_inventory(rp).values()
         self.assertEqual((1, 1), (record['total'], record['max_unit']))
+        # Nothing is built for it: it would lack its device.
+        self.assertRaises(
+            nova_exception.ComputeResourcesUnavailable,
+            self.computes['host1'].driver._check_claims,
+            objects.Instance(resources=None, uuid=uuids.stranger),
+            {rp: {'resources': {'VGPU': 1}}},
+        )
         self.run_periodic()
         self.assertEqual([SECOND], self.stock_providers())
-        self.placement.delete(path)
+        self.placement.delete(f'/allocations/{uuids.stranger}')
         self.run_periodic()
         self.assertEqual([], self.stock_providers())
         self.assert_invariants()
+
+    def test_a_device_without_an_allocation_is_left_alone(self) -> None:
+        server = self.boot(self.one)
+        before = self.hostdevs('host1', server)
+        body = self.placement.get(
+            f'/allocations/{server["id"]}', version='1.28'
+        ).body
+        root = self.compute_rp_uuids['host1']
+        body['allocations'] = {
+            rp: {'resources': each['resources']}
+            for rp, each in body['allocations'].items()
+            if rp == root
+        }
+        self.allocate(server['id'], body)
+        self.change_over()
+        self.run_periodic()
+        self.assertEqual([], self.claims(server))
+        self.assertEqual([], self.stock_providers())
+        self.assertEqual(
+            [0, 1],
+            sorted(
+                inventory['VGPU'][1]
+                for inventory in self.inventories('host1').values()
+            ),
+        )
+        self._reboot_server(server, hard=True)
+        self.assertEqual(before, self.hostdevs('host1', server))
 
 
 class RefusedTest(TakeoverTest):

@@ -185,28 +185,26 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
     def migrateToURI3(
         self, uri: str, params: dict[str, ty.Any], flags: int
     ) -> None:
-        here: HybridConnection = self._connection
         self._job_type = fakelibvirt.VIR_DOMAIN_JOB_UNBOUNDED
         self._aborted = False
         try:
-            there = here.network[parse.urlparse(uri).hostname or '']
-            arrived = there.defineXML(params['destination_xml'])
-            try:
-                arrived.createWithFlags(0)
-                here.migrating(self)
-                self._check_aborted()
-            except Exception:
-                there.forget(arrived)
-                raise
+            self._migrate(uri, params['destination_xml'])
+        finally:
+            # Of a job that is over libvirt does not tell how it ended.
+            self._job_type = fakelibvirt.VIR_DOMAIN_JOB_NONE
+
+    def _migrate(self, uri: str, xml: str) -> None:
+        here: HybridConnection = self._connection
+        there = here.network[parse.urlparse(uri).hostname or '']
+        arrived = there.defineXML(xml)
+        try:
+            arrived.createWithFlags(0)
+            here.migrating(self)
+            self._check_aborted()
         except Exception:
-            self._job_type = (
-                fakelibvirt.VIR_DOMAIN_JOB_CANCELLED
-                if self._aborted
-                else fakelibvirt.VIR_DOMAIN_JOB_FAILED
-            )
+            there.forget(arrived)
             raise
         here.forget(self)
-        self._job_type = fakelibvirt.VIR_DOMAIN_JOB_COMPLETED
 
     def abortJob(self) -> None:
         self._aborted = True

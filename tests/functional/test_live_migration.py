@@ -36,6 +36,18 @@ MOVABLE = rules.MIXED + '    live_migratable: yes\n'
 STOCK = libvirt_driver.LibvirtDriver
 
 
+def quick_looks() -> fixtures.Fixture:
+    """Let nova look at a migration more often than twice a second."""
+    return fixtures.MockPatch(
+        'nova.virt.libvirt.driver.time',
+        types.SimpleNamespace(
+            time=time.time,
+            monotonic=time.monotonic,
+            sleep=lambda _seconds: time.sleep(0.02),
+        ),
+    )
+
+
 class LiveMigrationTest(cloud.CloudTestCase):
     """Two hosts of one kind, and a server on the first one."""
 
@@ -43,6 +55,7 @@ class LiveMigrationTest(cloud.CloudTestCase):
         'version': 10_000_000,
         'hv_version': 8_002_002,
     }
+    NODE = 'mixed'
     RULES = MOVABLE
     EXTRA: ty.ClassVar[dict[str, int]] = {
         'resources__VGPU': 2,
@@ -51,19 +64,9 @@ class LiveMigrationTest(cloud.CloudTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        # It looks at a migration twice a second.
-        self.useFixture(
-            fixtures.MockPatch(
-                'nova.virt.libvirt.driver.time',
-                types.SimpleNamespace(
-                    time=time.time,
-                    monotonic=time.monotonic,
-                    sleep=lambda _seconds: time.sleep(0.02),
-                ),
-            )
-        )
-        self.start_host('host1', 'mixed', self.RULES)
-        self.start_host('host2', 'mixed')
+        self.useFixture(quick_looks())
+        self.start_host('host1', self.NODE, self.RULES)
+        self.start_host('host2', self.NODE)
         self.server = self.boot(self.flavor(**self.EXTRA), host='host1')
         self.claimed = self.claims(self.server)
         self.before = self.hostdevs('host1', self.server)
@@ -137,6 +140,12 @@ class Failure(fakelibvirt.libvirtError):  # type: ignore[misc]
     """What makes a migration fail."""
 
 
+def reset_state(test: cloud.CloudTestCase) -> None:
+    """Tell nova that the server of a test is well."""
+    server = test.server['id']
+    test.api.post_server_action(server, {'os-resetState': {'state': 'active'}})
+
+
 class MoveTest(LiveMigrationTest):
     def test_there_and_back(self) -> None:
         with self.meanwhile(self.look):
@@ -200,12 +209,23 @@ class NumaTest(LiveMigrationTest):
 
 
 class StayTest(LiveMigrationTest):
+    def fail_to_migrate(self) -> None:
+        self._live_migrate(
+            self.server,
+            'error',
+            'ERROR',
+            host='host2',
+            wait_for_fault_key=False,
+        )
+        # Nova 34 says so of the server, too, which runs as before.
+        reset_state(self)
+
     def test_it_fails(self) -> None:
         def fail(_domain: object) -> None:
             raise Failure('the network is gone')
 
         with self.meanwhile(fail):
-            self.migrate('failed')
+            self.fail_to_migrate()
         self.assert_stayed()
 
     def test_it_is_aborted(self) -> None:
@@ -218,7 +238,7 @@ class StayTest(LiveMigrationTest):
             )
 
         with self.meanwhile(abort):
-            self.migrate('cancelled')
+            self.fail_to_migrate()
         self.assert_stayed()
 
     def test_the_destination_cannot_make_a_device(self) -> None:
@@ -282,6 +302,75 @@ class OldTest(LiveMigrationTest):
 
     def test_libvirt_is_too_old_for_pci_functions(self) -> None:
         self.assertIn('at least 10.0.0 and 8.2.2 are needed', self.refuse())
+
+
+class WholeCardTest(LiveMigrationTest):
+    NODE = 't4'
+    RULES = rules.T4_8Q
+    EXTRA: ty.ClassVar[dict[str, int]] = {'resources__VGPU': 2}
+
+    def test_it_gets_a_whole_card_again(self) -> None:
+        half = self.boot(self.flavor(resources__VGPU=1), host='host2')
+        self.migrate()
+        claims = self.claims(self.server)
+        (provider,) = {claim.provider for claim in claims}
+        self.assertNotIn(
+            provider, {claim.provider for claim in self.claims(half)}
+        )
+        self._delete_server(half)
+        self.assert_moved()
+
+
+class StockSourceTest(cloud.CloudTestCase):
+    """A server that stock nova gave a vGPU comes to a host of ours."""
+
+    VERSIONS: ty.ClassVar[dict[str, int]] = LiveMigrationTest.VERSIONS
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.useFixture(quick_looks())
+        self.write_rules(rules.T4_8Q)
+        self.flags(compute_driver='libvirt.LibvirtDriver')
+        self.flags(enabled_mdev_types=['nvidia-233'], group='devices')
+        self.start_host('stock', 't4')
+        self.flags(enabled_mdev_types=[], group='devices')
+        self.flags(compute_driver='accel.LibvirtAccelDriver')
+        self.start_host('host2', 't4')
+        self.server = self.boot(self.flavor(resources__VGPU=1), host='stock')
+        self.assertEqual([], self.claims(self.server))
+        self.before = self.hostdevs('stock', self.server)
+        self.assertEqual(1, len(self.before))
+
+    def test_it_fails_and_then_succeeds(self) -> None:
+        source = self.connection_of('stock')
+        driver = self.computes['host2'].driver
+
+        def fail(_domain: object) -> None:
+            self.assertEqual(1, len(driver.accel.held))
+            raise Failure('the network is gone')
+
+        source.migrating = fail
+        self._live_migrate(
+            self.server,
+            'error',
+            'ERROR',
+            host='host2',
+            wait_for_fault_key=False,
+        )
+        reset_state(self)
+        self.assertEqual(frozenset(), driver.accel.held)
+        self.assertEqual({}, self.usages('host2'))
+        self.assertEqual([], self.mdevs('host2'))
+        self.assertEqual(self.before, self.hostdevs('stock', self.server))
+        source.migrating = lambda _domain: None
+        self._live_migrate(self.server, 'completed', host='host2')
+        self.assertEqual({*self.claims(self.server)}, driver.accel.held)
+        self.computes.pop('stock').stop()
+        self.assert_invariants()
+        self._reboot_server(self.server, hard=True)
+        self.assertEqual(1, len(self.mdevs('host2')))
+        self.assertEqual(1, len(self.hostdevs('host2', self.server)))
+        self.assert_invariants()
 
 
 class PlainTest(LiveMigrationTest):

@@ -31,7 +31,13 @@ _PYTHON = '/usr/bin/python3'
 _PARTS = (
     *('bin', 'sbin', 'libexec', 'lib64', 'lib/x86_64-linux-gnu'),
     *('lib/systemd', 'lib/udev', 'lib/modprobe.d', 'lib/locale', 'lib/qemu'),
-    *('lib/python3', 'share/qemu', 'share/seabios', 'share/libvirt'),
+    *(
+        'lib/libvirt',
+        'lib/python3',
+        'share/qemu',
+        'share/seabios',
+        'share/libvirt',
+    ),
     *('share/misc', 'share/hwdata', 'share/zoneinfo', 'share/mdevctl'),
 )
 # Folders onto their places in the image, for mke2fs to follow
@@ -77,6 +83,7 @@ def empty(target: pathlib.Path, mib: int) -> pathlib.Path:
 
 def _usr(lab: settings.Settings, library: str) -> pathlib.Path:
     packages = pathlib.Path('/var/lib/dpkg/status').read_bytes()
+    content = hashlib.sha256(packages).hexdigest() + ' '.join(_PARTS)
 
     def make(target: pathlib.Path) -> None:
         stage = target.parent / 'stage'
@@ -88,7 +95,7 @@ def _usr(lab: settings.Settings, library: str) -> pathlib.Path:
             *(str(stage), str(target), f'{size}M', *_PARTS),
         )
 
-    return _once(lab, 'usr', hashlib.sha256(packages).hexdigest(), make)
+    return _once(lab, 'usr', content, make)
 
 
 def _copy(

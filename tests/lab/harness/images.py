@@ -30,15 +30,10 @@ _PYTHON = '/usr/bin/python3'
 # What the machine needs of the host's /usr, as far as it exists
 _PARTS = (
     *('bin', 'sbin', 'libexec', 'lib64', 'lib/x86_64-linux-gnu'),
-    *('lib/systemd', 'lib/udev', 'lib/modprobe.d', 'lib/locale', 'lib/qemu'),
-    *(
-        'lib/libvirt',
-        'lib/python3',
-        'share/qemu',
-        'share/seabios',
-        'share/libvirt',
-    ),
-    *('share/misc', 'share/hwdata', 'share/zoneinfo', 'share/mdevctl'),
+    *('lib/libvirt', 'lib/locale', 'lib/modprobe.d', 'lib/python3'),
+    *('lib/qemu', 'lib/systemd', 'lib/udev'),
+    *('share/hwdata', 'share/libvirt', 'share/mdevctl', 'share/misc'),
+    *('share/qemu', 'share/seabios', 'share/zoneinfo'),
 )
 # Folders onto their places in the image, for mke2fs to follow
 _STAGE = """\

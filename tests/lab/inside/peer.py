@@ -29,6 +29,8 @@ import sys
 
 _PORT = 2222
 _TIMEOUT = 120
+# Bytes; an argument of a program may have 128 KiB.
+_PIECE = 64 << 10
 
 
 def ask(host: str, script: str) -> tuple[int, str]:
@@ -55,9 +57,13 @@ def scp(words: list[str]) -> int:
     source, target = [word for word in words if not word.startswith('-')]
     if ':' in target:
         host, _colon, path = target.partition(':')
-        data = base64.b64encode(pathlib.Path(source).read_bytes()).decode()
         path = shlex.quote(path)
-        code, output = ask(host, f'base64 -d > {path} <<< {data}')
+        code, output = ask(host, f': > {path}')
+        with open(source, 'rb') as file:
+            while code == 0 and (piece := file.read(_PIECE)):
+                text = base64.b64encode(piece).decode()
+                script = f'base64 -d <<< {text} >> {path}'
+                code, output = ask(host, script)
     else:
         host, _colon, path = source.partition(':')
         code, output = ask(host, f'base64 {shlex.quote(path)}')

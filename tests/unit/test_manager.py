@@ -789,3 +789,80 @@ class TakeOverTest(testtools.TestCase):
         self.assertIn(FOREIGN, str(e))
         self.assertEqual({}, self.host.manager.picks)
         self.assertFalse(self.host.manager.is_ours(FOREIGN))
+
+
+class ReloadTest(testtools.TestCase):
+    def reload(self, host, *rules, check=lambda offer: None):
+        host.manager.reload(whitelist.Whitelist(rules), check)
+
+    def test_new_rules_count_from_the_next_update(self):
+        host = Host()
+        self.assertEqual({}, host.update())
+        self.reload(host, EIGHT, WHOLE)
+        self.assertEqual({'sn:1', 'sn:2', POOL}, host.update().keys())
+        self.assertEqual(1, len(host.claim(rp(1))))
+
+    def test_rules_that_will_not_do_change_nothing(self):
+        host = Host(EIGHT)
+        seen = []
+
+        def refuse(offer):
+            seen.extend(pool.stable_id for pool in offer.pools)
+            raise exception.NotOffered(reason='no')
+
+        self.assertRaises(
+            exception.NotOffered, self.reload, host, WHOLE, check=refuse
+        )
+        self.assertEqual([POOL], seen)
+        host.manager.refresh()
+        self.assertEqual({'sn:1', 'sn:2'}, host.update().keys())
+
+    def test_what_is_held_outlives_its_rule(self):
+        held = vgpu(1, 0)
+        host = Host(EIGHT, held=[held])
+        host.periodic(held)
+        self.reload(host)
+        found = host.periodic(held)
+        self.assertEqual({'VGPU': (2, 1)}, host.counts('sn:1'))
+        self.assertTrue(found['sn:2'].retired)
+        self.assertEqual(1, len(host.manager.attach('server', [held])))
+        self.assertTrue(host.periodic()['sn:1'].retired)
+
+    def test_a_refresh_goes_by_the_new_rules(self):
+        host = Host(EIGHT)
+        self.reload(host, WHOLE)
+        host.backend.plug(hosts.pci(8))
+        host.manager.refresh()
+        self.assertEqual((WHOLE,), host.manager.now.rules.rules)
+
+
+class SweepTest(testtools.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.host = Host(EIGHT)
+        (self.claim,) = self.host.claim(rp(1))
+        self.host.manager.attach('server', [self.claim])
+        self.host.manager.refresh()
+
+    def test_what_nobody_holds_goes(self):
+        self.host.manager.unclaim([self.claim])
+        self.host.manager.sweep(uuid_of(self.claim))
+        self.assertEqual(set(), self.host.mdevs())
+
+    def test_what_is_held_stays(self):
+        self.assertRaises(
+            exception.DeviceUnavailable,
+            self.host.manager.sweep,
+            uuid_of(self.claim),
+        )
+        self.assertEqual({uuid_of(self.claim)}, self.host.mdevs())
+
+    def test_what_is_in_use_stays(self):
+        self.host.manager.unclaim([self.claim])
+        self.host.backend.busy.add(uuid_of(self.claim))
+        self.assertRaises(
+            exception.DeviceUnavailable,
+            self.host.manager.sweep,
+            uuid_of(self.claim),
+        )
+        self.assertEqual({uuid_of(self.claim)}, self.host.mdevs())

@@ -21,6 +21,7 @@ import collections.abc
 import contextlib
 import copy
 import functools
+import re
 import typing as ty
 from urllib import parse
 
@@ -41,6 +42,14 @@ _FLAGS = {
     fakelibvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_MDEV: 1 << 14,
     fakelibvirt.VIR_CONNECT_LIST_NODE_DEVICES_INACTIVE: 1 << 30,
 }
+
+# What the fixture says of a virtual function that is a network interface, and
+# what libvirt does.
+_VF = re.compile(r"<source hostdev='pci_(\w+)_(\w+)_(\w+)_(\w)'/>")
+_VF_XML = (
+    r"<source><address type='pci' domain='0x\1' bus='0x\2' slot='0x\3' "
+    r"function='0x\4'/></source>"
+)
 
 _ADDRESS = ('domain', 'bus', 'slot', 'function')
 
@@ -120,6 +129,17 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
         super().createWithFlags(flags)
         self._live = live
 
+    def verify_hostdevs_interface_are_vfs(self) -> None:
+        describe = self._connection.machine.describe
+        for nic in self._def['devices']['nics']:
+            direct = nic['type'] == 'hostdev'
+            if direct and 'phys_function' not in describe(nic['source']):
+                raise self._connection.error(
+                    'CONFIG_UNSUPPORTED',
+                    'unsupported configuration: Interface type hostdev is '
+                    'currently supported on SR-IOV Virtual Functions only',
+                )
+
     def managedSave(self, flags: int) -> None:
         for info in self._live:
             raise self._connection.error(
@@ -141,7 +161,7 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
             shown._def = {**self._def, 'devices': devices}
         # The fixture leaves out what libvirt always says.
         xml: str = super(HybridDomain, shown).XMLDesc(flags)
-        return xml.replace(
+        return _VF.sub(_VF_XML, xml).replace(
             "type='mdev' model", "type='mdev' managed='no' model"
         )
 

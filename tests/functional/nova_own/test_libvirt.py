@@ -9,28 +9,10 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""Nova's PCI-in-placement tests: inventory, classes and traits."""
+"""The classes that ``listing.yaml`` lists, each with our driver."""
 
-from nova.tests.functional.libvirt import test_pci_in_placement
+import sys
 
 from tests.functional import nova_own
 
-
-class PlacementPCIInventoryReportingTests(
-    nova_own.OurDriver,
-    test_pci_in_placement.PlacementPCIInventoryReportingTests,
-):
-    pass
-
-
-class SimpleRCAndTraitBasedPCIAliasTests(
-    nova_own.OurDriver,
-    test_pci_in_placement.SimpleRCAndTraitBasedPCIAliasTests,
-):
-    pass
-
-
-class RCAndTraitBasedPCIAliasTests(
-    nova_own.OurDriver, test_pci_in_placement.RCAndTraitBasedPCIAliasTests
-):
-    pass
+nova_own.fill(sys.modules[__name__], nova_own.Listing.read())

@@ -220,14 +220,7 @@ class LiveMigrationMixin(mixin.AccelDriverMixin):
         self, instance: objects.Instance
     ) -> frozenset[inventory.Claim]:
         """Units of ours that a server is to have here once it has moved."""
-        moved = instance.migration_context
-        if moved is None or 'new_resources' not in moved:
-            return frozenset()
-        return frozenset(
-            claim
-            for claim in tracker.claims_of(moved.new_resources)
-            if claim.provider in self.accel
-        )
+        return self.accel_moving(instance, 'new_resources')
 
     def _abandon(
         self, ctxt: nova_context.RequestContext, instance: objects.Instance

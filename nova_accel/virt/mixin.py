@@ -321,13 +321,43 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         Called under the lock that all claims share.
         """
 
+    def confirm_migration(
+        self,
+        context: nova_context.RequestContext,
+        migration: objects.Migration,
+        instance: objects.Instance,
+        network_info: ty.Any,
+    ) -> None:
+        super().confirm_migration(context, migration, instance, network_info)
+        self.accel.detach(
+            instance.uuid, self.accel_moving(instance, 'old_resources')
+        )
+
     def accel_claims(
         self, instance: objects.Instance
     ) -> frozenset[inventory.Claim]:
         """Units of ours that a server holds, by nova's own record."""
+        return self._ours(instance.resources)
+
+    def accel_moving(
+        self, instance: objects.Instance, field: str
+    ) -> frozenset[inventory.Claim]:
+        """Units of ours that a server has on one end of its move.
+
+        :param field: ``old_resources`` or ``new_resources``.
+        """
+        moving = instance.migration_context
+        # Records of old releases lack the fields.
+        if moving is None or field not in moving:
+            return frozenset()
+        return self._ours(getattr(moving, field))
+
+    def _ours(
+        self, resources: tracker.Resources | None
+    ) -> frozenset[inventory.Claim]:
         return frozenset(
             claim
-            for claim in tracker.claims_of(instance.resources)
+            for claim in tracker.claims_of(resources)
             if claim.provider in self.accel
         )
 

@@ -11,6 +11,8 @@
 # under the License.
 """What tests of servers that move need."""
 
+import collections.abc
+import threading
 import typing as ty
 
 import fixtures
@@ -45,7 +47,9 @@ class MoveTestCase(cloud.CloudTestCase):
         return ty.cast(str, found['OS-EXT-SRV-ATTR:host'])
 
     def assert_nothing_held(self) -> None:
-        """No host holds anything, and none has to wait to know it."""
+        """No host holds anything, and none has to look anew to know it."""
+        # A server is gone for the API before its host has done its books.
+        self.wait_until(lambda: not any(map(self.held, self.computes)))
         for host in self.computes:
             self.assertEqual({}, self.usages(host), host)
             self.assertEqual(frozenset(), self.held(host), host)
@@ -57,3 +61,11 @@ class MoveTestCase(cloud.CloudTestCase):
         self.computes[host].stop()
         (service,) = self.api.get_services(host=host, binary='nova-compute')
         self.api.put_service(service['id'], {'forced_down': True})
+
+    def wait_until(self, happened: collections.abc.Callable[[], bool]) -> None:
+        waiting = threading.Event()
+        for _ in range(300):
+            if happened():
+                return
+            waiting.wait(0.1)
+        raise self.failureException('it did not happen')

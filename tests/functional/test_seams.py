@@ -101,6 +101,13 @@ SIGNATURES = [
     ),
     (
         DRIVER,
+        'confirm_migration',
+        'self context migration instance network_info',
+        True,
+        'virt/mixin.py',
+    ),
+    (
+        DRIVER,
         'check_can_live_migrate_destination',
         'self context instance',
         False,

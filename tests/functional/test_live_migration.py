@@ -231,7 +231,7 @@ class StayTest(LiveMigrationTest):
     def test_it_is_aborted(self) -> None:
         def abort(_domain: object) -> None:
             (migration,) = self.api.api_get(
-                f'/servers/{self.server["id"]}/migrations'
+                f'/os-migrations?instance_uuid={self.server["id"]}'
             ).body['migrations']
             self.api.api_delete(
                 f'/servers/{self.server["id"]}/migrations/{migration["id"]}'

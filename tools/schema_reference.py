@@ -89,7 +89,10 @@ def _entry(key: str, value: Schema, required: bool) -> str:
     facts = {
         'Required': 'yes' if required else None,
         'Value': _form(value),
-        'Default': _literal(value['default']) if 'default' in value else None,
+        # A default that depends on other keys is a comment.
+        'Default': _literal(value['default'])
+        if 'default' in value
+        else value.get('$comment'),
         'Example': ', '.join(map(_literal, value.get('examples', ()))) or None,
     }
     lines = [_wrap(value['description'])] + [

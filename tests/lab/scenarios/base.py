@@ -145,7 +145,7 @@ class Scenario(testtools.TestCase):
     def ask(self, on: str = '', **specs: str) -> str:
         name = f'{self.id().rpartition(".")[2]}-{time.monotonic_ns()}'
         flavor = self.nova.flavor(name, self.ram, **specs)
-        return self.nova.create(name, flavor, self.image())
+        return self.nova.create(name, flavor, self.image(), on)
 
     def image(self) -> str:
         """Return the image of its servers."""

@@ -98,9 +98,10 @@ class Fault:
 
 FAULTS = {
     'no-release': Fault(
-        no_release, ('test_vgpu_on_physical', 'test_vgpu_on_virtual')
+        no_release,
+        ('BootTest.test_vgpu_on_physical', 'BootTest.test_vgpu_on_virtual'),
     ),
-    'wrong-parent': Fault(wrong_parent, ('test_vgpu_on_physical',)),
-    'wrong-device': Fault(wrong_device, ('test_whole_gpu',)),
+    'wrong-parent': Fault(wrong_parent, ('BootTest.test_vgpu_on_physical',)),
+    'wrong-device': Fault(wrong_device, ('BootTest.test_whole_gpu',)),
     'not-recreated': Fault(not_recreated, ('test_lost_mdev',)),
 }

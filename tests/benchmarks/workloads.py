@@ -321,7 +321,8 @@ def _delete(host: hosts.Host) -> None:
 LIFE = (
     Step('spawn', '4 vGPUs', 16, _spawn_four),
     Step('reboot', 'hard, 4 vGPUs', 24, _reboot),
-    Step('resize', '4 to 2 vGPUs, same host, confirmed', 24, _resize_to_two),
+    # Each mediated device of before is looked up and destroyed.
+    Step('resize', '4 to 2 vGPUs, same host, confirmed', 32, _resize_to_two),
     Step('delete', '2 vGPUs', 12, _delete),
 )
 """Each goes on with the server of the one before."""

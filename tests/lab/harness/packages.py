@@ -14,6 +14,7 @@
 import os
 import pathlib
 import shutil
+import subprocess
 
 from tests.lab.harness import errors
 from tests.lab.harness import process
@@ -62,6 +63,9 @@ def why_not(state: pathlib.Path) -> str | None:
         return 'it needs root'
     if os.uname().machine != 'x86_64':
         return 'it needs an x86_64 processor'
+    mount = ('unshare', '-m', 'mount', '-t', 'tmpfs', 'lab', '/mnt')
+    if subprocess.run(mount, capture_output=True).returncode:
+        return 'it needs to mount file systems, which is denied here'
     memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 20
     if memory < _MEMORY_MIB:
         return f'it needs {_MEMORY_MIB} MiB of memory; there are {memory}'

@@ -184,7 +184,8 @@ class LifeTest(FlatTest):
         # A mediated device is looked up, and destroyed.
         for step, limit, about_devices in (
             (self.reboot, 24, 0),
-            (self.resize, 24, 2),
+            # Those of before are destroyed.
+            (self.resize, 32, 2 + 2 * 4),
             (self.delete, 12, 2 * 2),
         ):
             counts = self.counts(step)

@@ -179,7 +179,7 @@ class MoveTest(LiveMigrationTest):
             STOCK.check_can_live_migrate_source,
         ):
             self.assertIn(
-                'would get 1 of 144d:a808 here, and the host it runs on '
+                'would get 1 of 144d:a80a here, and the host it runs on '
                 'names 0',
                 self.refuse(),
             )

@@ -115,7 +115,9 @@ def _print_table(
     print(f'\n{"scenario":58} {"result":7} {"s":>6}  {measured}')
     for one in outcomes:
         file = about.run / 'measured' / f'{PACKAGE}.{one.name}.json'
-        known = json.loads(file.read_text()) if file.exists() else {}
+        # The file may be of an earlier run.
+        ran = one.word != NOT_RUN and file.exists()
+        known = json.loads(file.read_text()) if ran else {}
         told = ', '.join(
             f'{what} {took}/{calls}' for what, (took, calls) in known.items()
         )

@@ -20,6 +20,7 @@ import signal
 import sys
 import typing as ty
 
+from nova_accel.cli import options
 from nova_accel.cli import outcome
 from nova_accel.cli import text
 from nova_accel.core import facts
@@ -75,14 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='repair what is safe, and say what was left and why',
     )
-    parser.add_argument(
-        '--nova-conf',
-        metavar='FILE',
-        action='append',
-        default=[],
-        help="nova's configuration; may be given several times (default: "
-        'where nova-compute looks for it)',
-    )
+    options.add_nova_conf(parser, 'where nova-compute looks for it')
     parser.add_argument(
         '--timeout',
         metavar='SECONDS',

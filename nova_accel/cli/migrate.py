@@ -68,14 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='how to print; yaml is the whitelist alone (default: '
         '%(default)s)',
     )
-    parser.add_argument(
-        '--nova-conf',
-        metavar='FILE',
-        action='append',
-        default=[],
-        help="nova's configuration; may be given several times (default: "
-        '/etc/nova/nova.conf and /etc/nova/nova-compute.conf, if they exist)',
-    )
+    options.add_nova_conf(parser, options.NOVA_CONF)
     parser.add_argument(
         '--flavor',
         metavar=('NAME', 'KEY=VALUE'),

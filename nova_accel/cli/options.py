@@ -17,6 +17,10 @@ import uuid
 CONFIG = '/etc/nova/accel.yaml'
 CONFIG_DIR = '/etc/nova/accel.d'
 URI = 'qemu:///system'
+# What a command reads that works without nova.
+NOVA_CONF = (
+    '/etc/nova/nova.conf and /etc/nova/nova-compute.conf, if they exist'
+)
 
 
 def add_whitelist(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +65,17 @@ def add_host(parser: argparse.ArgumentParser) -> None:
         type=_uuid,
         help='uuid of the compute node, from "openstack resource provider '
         'list"; with it the uuids of the providers are shown too',
+    )
+
+
+def add_nova_conf(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        '--nova-conf',
+        metavar='FILE',
+        action='append',
+        default=[],
+        help=f"nova's configuration; may be given several times (default: "
+        f'{default})',
     )
 
 

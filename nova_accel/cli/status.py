@@ -44,14 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--json', action='store_true', help='print JSON instead of a table'
     )
-    parser.add_argument(
-        '--nova-conf',
-        metavar='FILE',
-        action='append',
-        default=[],
-        help="nova's configuration; may be given several times (default: "
-        '/etc/nova/nova.conf and /etc/nova/nova-compute.conf, if they exist)',
-    )
+    options.add_nova_conf(parser, options.NOVA_CONF)
     options.add_host(parser)
 
 

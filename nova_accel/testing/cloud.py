@@ -185,6 +185,10 @@ class CloudTestCase(base.ServersTestBase):  # type: ignore[misc]
         self._delete_server(server)
         return ty.cast(str, message)
 
+    def host_of(self, server: dict[str, ty.Any]) -> str:
+        found = self.api.get_server(server['id'])
+        return ty.cast(str, found['OS-EXT-SRV-ATTR:host'])
+
     def claims(self, server: dict[str, ty.Any]) -> list[inventory.Claim]:
         """The units that nova's database says a server holds."""
         instance = objects.Instance.get_by_uuid(

@@ -20,12 +20,13 @@ import fixtures
 from nova_accel.core import inventory
 from nova_accel.testing import cloud
 
+from tests.functional import rules
 
-class MoveTestCase(cloud.CloudTestCase):
-    """There are no disks in nova's harness."""
 
-    def setUp(self) -> None:
-        super().setUp()
+class NoDisks(fixtures.Fixture):
+    """Let servers move in nova's harness, which has no disks."""
+
+    def _setUp(self) -> None:
         self.useFixture(
             fixtures.MockPatch(
                 'nova.virt.libvirt.LibvirtDriver._get_instance_disk_info',
@@ -34,6 +35,34 @@ class MoveTestCase(cloud.CloudTestCase):
         )
         self.useFixture(fixtures.MockPatch('os.rename'))
 
+
+class KeepTestCase(cloud.CloudTestCase):
+    """A server that has, at the end, the very devices of the beginning."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_host('host1', 'mixed', rules.MIXED)
+        self.server = self.boot(
+            self.flavor(resources__VGPU=2, resources__CUSTOM_NVME=1)
+        )
+        self.before = self.hostdevs('host1', self.server)
+        self.claimed = self.claims(self.server)
+        self.assertEqual(3, len(self.before))
+
+    def tearDown(self) -> None:
+        self.assert_invariants()
+        self.assertEqual(self.claimed, self.claims(self.server))
+        self.assertEqual(self.before, self.hostdevs('host1', self.server))
+        super().tearDown()
+
+
+class MoveTestCase(cloud.CloudTestCase):
+    """Servers that move between hosts."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.useFixture(NoDisks())
+
     def driver(self, host: str) -> ty.Any:
         return self.computes[host].driver
 
@@ -41,10 +70,6 @@ class MoveTestCase(cloud.CloudTestCase):
         """Units that nova-compute of a host takes for held."""
         held: frozenset[inventory.Claim] = self.driver(host).accel.held
         return held
-
-    def host_of(self, server: dict[str, ty.Any]) -> str:
-        found = self.api.get_server(server['id'])
-        return ty.cast(str, found['OS-EXT-SRV-ATTR:host'])
 
     def assert_nothing_held(self) -> None:
         """No host holds anything, and none has to look anew to know it."""

@@ -74,10 +74,6 @@ class Cloud(cloud.CloudTestCase):
         node.stats = {**node.stats, publication.KEY: value}
         node.save()
 
-    def host_of(self, server: dict[str, ty.Any]) -> str:
-        found = self.api.get_server(server['id'])
-        return ty.cast(str, found['OS-EXT-SRV-ATTR:host'])
-
     def types(self, server: dict[str, ty.Any]) -> list[str]:
         """vGPU types that a server holds."""
         return [

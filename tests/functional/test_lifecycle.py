@@ -14,33 +14,17 @@
 import pathlib
 import typing as ty
 
-import fixtures
 import nova.conf
 
 from nova_accel.core import naming
 from nova_accel.testing import cloud
 
+from tests.functional import moves
 from tests.functional import rules
 
 
-class SameHostTest(cloud.CloudTestCase):
+class SameHostTest(moves.KeepTestCase):
     """The same devices again."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.start_host('host1', 'mixed', rules.MIXED)
-        self.server = self.boot(
-            self.flavor(resources__VGPU=2, resources__CUSTOM_NVME=1)
-        )
-        self.before = self.hostdevs('host1', self.server)
-        self.claimed = self.claims(self.server)
-        self.assertEqual(3, len(self.before))
-
-    def tearDown(self) -> None:
-        self.assert_invariants()
-        self.assertEqual(self.claimed, self.claims(self.server))
-        self.assertEqual(self.before, self.hostdevs('host1', self.server))
-        super().tearDown()
 
     def test_reboots(self) -> None:
         self._reboot_server(self.server)
@@ -94,14 +78,7 @@ class MoveTest(cloud.CloudTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        # There are no disks in nova's harness.
-        self.useFixture(
-            fixtures.MockPatch(
-                'nova.virt.libvirt.LibvirtDriver._get_instance_disk_info',
-                return_value=[],
-            )
-        )
-        self.useFixture(fixtures.MockPatch('os.rename'))
+        self.useFixture(moves.NoDisks())
         self.flags(allow_resize_to_same_host=True)
         self.start_host('host1', 't4', rules.T4_8Q)
         self.start_host('host2', 't4')

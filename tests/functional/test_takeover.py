@@ -26,6 +26,7 @@ from nova_accel import exception
 from nova_accel.testing import cloud
 from nova_accel.virt import takeover
 
+from tests.functional import moves
 from tests.functional import rules
 
 FIRST = 'host1_pci_0000_18_00_0'
@@ -363,14 +364,7 @@ class RefusedTest(TakeoverTest):
         self.assert_unchanged(server, before)
 
     def test_a_resize_that_is_not_confirmed(self) -> None:
-        # There are no disks in nova's harness.
-        self.useFixture(
-            fixtures.MockPatch(
-                'nova.virt.libvirt.LibvirtDriver._get_instance_disk_info',
-                return_value=[],
-            )
-        )
-        self.useFixture(fixtures.MockPatch('os.rename'))
+        self.useFixture(moves.NoDisks())
         self.flags(allow_resize_to_same_host=True)
         server = self.boot(self.one)
         self._resize_server(server, self.two)

@@ -17,7 +17,6 @@ import threading
 import typing as ty
 from unittest import mock
 
-import fixtures
 from nova.compute import provider_tree
 from nova.compute import resource_tracker
 from nova import context as nova_context
@@ -35,6 +34,7 @@ from nova_accel.testing import cloud
 from nova_accel.virt import mixin
 from nova_accel.virt import tracker
 
+from tests.functional import moves
 from tests.functional import rules
 from tests.unit.core import hosts
 
@@ -46,13 +46,7 @@ class MoveTest(cloud.CloudTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.useFixture(
-            fixtures.MockPatch(
-                'nova.virt.libvirt.LibvirtDriver._get_instance_disk_info',
-                return_value=[],
-            )
-        )
-        self.useFixture(fixtures.MockPatch('os.rename'))
+        self.useFixture(moves.NoDisks())
         self.start_host('host1', 't4', rules.T4_DYNAMIC)
         self.start_host('host2', 't4')
         self.small = self.flavor(resources__CUSTOM_VGPU_GRID_T4_8Q=1)

@@ -128,6 +128,13 @@ class Client:
     def delete(self, server: str) -> None:
         self.nova('DELETE', f'/servers/{server}')
 
+    def clear(self) -> None:
+        """Delete every server and wait until they are gone."""
+        servers = self.servers()
+        for server in servers:
+            self.delete(server)
+        self.wait_gone(*servers)
+
     def act(self, server: str, action: str, **about: ty.Any) -> None:
         body = {action: about or None}
         self.nova('POST', f'/servers/{server}/action', json=body)

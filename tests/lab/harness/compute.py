@@ -20,7 +20,6 @@ from tests.lab.harness import settings
 
 LOG = f'{machine.OUT}/nova-compute.log'
 INSTANCES = '/var/lib/nova/instances'
-_COUNTER = '/run/libvirt-calls'
 _CONF = '/etc/nova/nova.conf'
 _WHITELIST_FILE = '/etc/nova/accel.yaml'
 _PID = '/run/nova-compute.pid'
@@ -110,7 +109,7 @@ class Compute:
 
     def calls(self) -> int:
         """Return how many round trips to libvirt it made since its start."""
-        printed = self._box.agent.run(f'od -An -t u8 {_COUNTER}').output
+        printed = self._box.agent.run(f'od -An -t u8 {settings.CALLS}').output
         return int(printed) if printed.strip().isdigit() else 0
 
     def _options(self) -> dict[str, dict[str, object]]:

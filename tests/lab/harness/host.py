@@ -69,10 +69,7 @@ class Host:
         self.compute.stop()
         self.machine.sweep()
         self.restart_compute(fault)
-        servers = self.client.servers()
-        for server in servers:
-            self.client.delete(server)
-        self.client.wait_gone(*servers)
+        self.client.clear()
 
     # Cards
 

@@ -28,9 +28,8 @@ import libvirtmod
 from nova.cmd import compute
 
 from tests.lab.harness import faults
+from tests.lab.harness import settings
 
-# compute.Compute.calls reads it.
-_COUNTER = '/run/libvirt-calls'
 # Answered by the binding or the library itself, without a round trip
 _LOCAL = re.compile(
     r'vir(Event|Initialize|RegisterError|\w*GetLastError|\w*ResetLastError'
@@ -41,7 +40,7 @@ _LOCAL = re.compile(
 
 
 def _count_calls() -> None:
-    path = pathlib.Path(_COUNTER)
+    path = pathlib.Path(settings.CALLS)
     path.write_bytes(bytes(8))
     with path.open('r+b') as file:
         counter = mmap.mmap(file.fileno(), 8)

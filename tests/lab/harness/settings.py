@@ -38,6 +38,8 @@ _SERVICES = (
     'libvirt2',
 )
 _FIRST_PORT = 23100
+# In the machine: how many round trips to libvirt nova-compute has made.
+CALLS = '/run/libvirt-calls'
 
 
 def default_state() -> pathlib.Path:

@@ -18,7 +18,6 @@ the host, another command line, and there is no such file yet.
 import collections.abc
 import hashlib
 import pathlib
-import time
 
 from tests.lab.harness import errors
 from tests.lab.harness import process
@@ -52,11 +51,11 @@ class Snapshot:
 
     def resume(self, control: qmp.Qmp) -> None:
         """Wait until the memory is read, then let the machine run."""
-        until = time.monotonic() + _TIMEOUT
-        while control.run('query-status')['status'] == 'inmigrate':
-            if time.monotonic() > until:
-                raise errors.LabError(f'not restored after {_TIMEOUT} s')
-            time.sleep(0.1)
+
+        def is_read() -> bool:
+            return bool(control.run('query-status')['status'] != 'inmigrate')
+
+        process.wait_for('restored memory', is_read, _TIMEOUT)
         control.run('cont')
 
     def save(self, control: qmp.Qmp) -> None:
@@ -72,18 +71,14 @@ class Snapshot:
         control.run('stop')
         try:
             control.run('migrate', uri=f'exec:cat > {part}')
-            self._wait(control)
+
+            def is_written() -> bool:
+                about = control.run('query-migrate')
+                if about.get('status') == 'failed':
+                    raise errors.LabError(f'QEMU: {about.get("error-desc")}')
+                return bool(about.get('status') == 'completed')
+
+            process.wait_for('saved memory', is_written, _TIMEOUT)
             part.rename(self.file)
         finally:
             control.run('cont')
-
-    def _wait(self, control: qmp.Qmp) -> None:
-        until = time.monotonic() + _TIMEOUT
-        while time.monotonic() < until:
-            about = control.run('query-migrate')
-            if about.get('status') == 'completed':
-                return
-            if about.get('status') == 'failed':
-                raise errors.LabError(f'QEMU: {about.get("error-desc")}')
-            time.sleep(0.2)
-        raise errors.LabError(f'not saved after {_TIMEOUT} s')

@@ -89,10 +89,7 @@ class Scenario(testtools.TestCase):
     # What remains
 
     def _leave_nothing(self) -> None:
-        servers = self.nova.servers()
-        for server in servers:
-            self.nova.delete(server)
-        self.nova.wait_gone(*servers)
+        self.nova.clear()
         self.replug(*self.hardware.cards)
         self.assert_all_free()
 

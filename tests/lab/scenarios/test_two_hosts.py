@@ -29,10 +29,7 @@ class TwoHostsTest(base.Scenario):
             self.there.start_compute()
 
     def _retire(self) -> None:
-        servers = self.nova.servers()
-        for server in servers:
-            self.nova.delete(server)
-        self.nova.wait_gone(*servers)
+        self.nova.clear()
         self.assertEqual([], self.mdevs(self.there))
         self.there.retire()
 

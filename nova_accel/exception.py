@@ -198,3 +198,133 @@ class ClaimedTwice(AccelError):
         'Device %(device)s (%(label)s) is claimed twice: by rule %(rules)s '
         'and by %(option)s; take it out of one of them'
     )
+
+
+class Refusal(AccelError):
+    """A user's request to attach or detach something is not met.
+
+    Users read these: they say what to do, and name no host.
+    """
+
+
+class InvalidInput(Refusal):
+    msg_fmt = '%(where)s: %(reason)s'
+
+
+class NotAllowed(Refusal):
+    msg_fmt = (
+        'Policy does not allow %(action)s with this token; use one of a '
+        'project in which you have the role that the rule asks for'
+    )
+
+
+class ServerNotFound(Refusal):
+    """It does not exist, or not for the one who asks: both read alike."""
+
+    msg_fmt = (
+        'Server %(server)s could not be found; give the uuid of a server of '
+        'your project'
+    )
+
+
+class AttachmentNotFound(Refusal):
+    msg_fmt = (
+        'Server %(server)s has no accelerator %(id)s; list them to see '
+        'their ids'
+    )
+
+
+class ServerLocked(Refusal):
+    msg_fmt = 'Server %(server)s is locked; unlock it first'
+
+
+class ServerState(Refusal):
+    """A server is in no state in which this can be done."""
+
+    msg_fmt = 'Server %(server)s is %(state)s; %(advice)s'
+
+
+class HostUnavailable(Refusal):
+    msg_fmt = (
+        'The compute service of server %(server)s is down; try again once '
+        'an administrator has brought it back'
+    )
+
+
+class AttachNotPermitted(Refusal):
+    """The flavor says nothing about a resource class."""
+
+    msg_fmt = (
+        'Flavor %(flavor)s of server %(server)s does not permit to attach '
+        '%(resource_class)s; resize to a flavor with the extra spec '
+        'accel_hotplug:max_%(resource_class)s'
+    )
+
+
+class AttachLimitReached(Refusal):
+    msg_fmt = (
+        'Flavor %(flavor)s of server %(server)s permits to attach '
+        '%(limit)d of %(resource_class)s; %(attached)d are attached and '
+        '%(amount)d were asked for: detach some first, or resize'
+    )
+
+
+class OverLimit(Refusal):
+    """A unified limit of the project is reached."""
+
+    msg_fmt = (
+        'A limit of project %(project)s is reached: %(reason)s; detach or '
+        'delete something first, or ask for a higher limit'
+    )
+
+
+class HostCannotAttach(Refusal):
+    """No provider of the server's host has CUSTOM_ACCEL_HOTPLUG."""
+
+    msg_fmt = (
+        'The host of server %(server)s cannot attach %(resource_class)s to '
+        'a server that exists (no trait CUSTOM_ACCEL_HOTPLUG there); use a '
+        'flavor that asks for it, or let an administrator move the server'
+    )
+
+
+class NoFreeUnits(Refusal):
+    msg_fmt = (
+        'The host of server %(server)s has no %(amount)d of '
+        '%(resource_class)s free on one device; try again later, ask for '
+        'less, or let an administrator move the server'
+    )
+
+
+class AttachmentConflict(Refusal):
+    """The id of a request stands for something else already."""
+
+    msg_fmt = (
+        'Accelerator %(id)s of server %(server)s is %(amount)d of '
+        '%(resource_class)s, which is not what this request says; choose '
+        'another id'
+    )
+
+
+class AttachmentState(Refusal):
+    """An attachment is in no state in which this can be done."""
+
+    msg_fmt = (
+        'Accelerator %(id)s of server %(server)s is %(state)s; %(advice)s'
+    )
+
+
+class NotDetachable(Refusal):
+    msg_fmt = (
+        'Accelerator %(id)s of server %(server)s came with its flavor; '
+        'resize the server to be rid of it'
+    )
+
+
+class ServiceSilent(Refusal):
+    """Somebody who has to be asked did not answer, or not in time."""
+
+    msg_fmt = (
+        '%(service)s did not answer; send the same request with the same id '
+        'again: what was done by then is not done twice'
+    )

@@ -198,3 +198,82 @@ class ClaimedTwice(AccelError):
         'Device %(device)s (%(label)s) is claimed twice: by rule %(rules)s '
         'and by %(option)s; take it out of one of them'
     )
+
+
+class HotplugError(AccelError):
+    """What keeps an accelerator from being attached or detached.
+
+    They travel from nova-compute to the API, hence the text as an argument
+    of its own.
+
+    :cvar code: the HTTP status that a user gets.
+    """
+
+    code: ty.ClassVar[int] = 409
+
+    def __init__(self, message: str | None = None, **kwargs: object) -> None:
+        if message is None:
+            super().__init__(**kwargs)
+            return
+        self.kwargs = kwargs
+        Exception.__init__(self, message)
+
+
+class HotplugNotAllowed(HotplugError):
+    code = 403
+    msg_fmt = (
+        'The flavor of server %(server)s allows %(limit)d of '
+        '%(resource_class)s to be attached, and it has %(used)d: detach one, '
+        'or resize the server to a flavor with a larger '
+        'accel_hotplug:max_%(resource_class)s'
+    )
+
+
+class HotplugUnsupported(HotplugError):
+    msg_fmt = (
+        'The host of server %(server)s cannot attach %(resource_class)s to a '
+        'server that exists: %(reason)s'
+    )
+
+
+class HotplugWrongState(HotplugError):
+    msg_fmt = (
+        'Server %(server)s is %(state)s; an accelerator can be attached or '
+        'detached while it is active, paused or stopped and nothing else is '
+        'done to it'
+    )
+
+
+class NoFreeSlot(HotplugError):
+    msg_fmt = (
+        'The host of server %(server)s has no %(amount)d of '
+        '%(resource_class)s free: %(reason)s; try again later, or migrate '
+        'the server to another host first'
+    )
+
+
+class AttachmentConflict(HotplugError):
+    msg_fmt = (
+        'Attachment %(attachment)s exists and is about %(amount)d of '
+        '%(resource_class)s; use another id'
+    )
+
+
+class AttachmentBusy(HotplugError):
+    msg_fmt = (
+        'Attachment %(attachment)s is %(state)s, which does not allow this now'
+    )
+
+
+class AttachmentNotFound(HotplugError):
+    code = 404
+    msg_fmt = 'Server %(server)s has no attachment %(attachment)s'
+
+
+class HotplugFailed(HotplugError):
+    """It was tried and did not work; what was done has been undone."""
+
+    code = 500
+    msg_fmt = (
+        'Attachment %(attachment)s of server %(server)s failed: %(reason)s'
+    )

@@ -230,11 +230,13 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
         self._aborted = True
 
     def _check_aborted(self) -> None:
+        reason = ''
         if self._aborted:
-            raise self._connection.error(
-                'OPERATION_FAILED',
-                'operation aborted: migration out job: canceled by client',
-            )
+            reason = 'operation aborted: migration out job: canceled by client'
+        elif not self.isActive():
+            reason = 'operation failed: domain is not running'
+        if reason:
+            raise self._connection.error('OPERATION_FAILED', reason)
 
 
 def _hostdev(xml: str) -> dict[str, ty.Any]:

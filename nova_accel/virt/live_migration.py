@@ -30,11 +30,13 @@ import collections.abc
 import contextlib
 import typing as ty
 
+from nova.compute import task_states
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import host as libvirt_host
+from oslo_log import log as logging
 
 from nova_accel.backends import base
 from nova_accel.core import device
@@ -44,6 +46,8 @@ from nova_accel.core import request
 from nova_accel import exception
 from nova_accel.virt import mixin
 from nova_accel.virt import tracker
+
+LOG = logging.getLogger(__name__)
 
 _READY = {'accel': '1'}
 # Stock asks as much for functions that its own options give away.
@@ -269,6 +273,93 @@ class LiveMigrationMixin(mixin.AccelDriverMixin):
     ) -> None:
         super().post_live_migration_at_source(context, instance, network_info)
         self._detach(instance)
+
+    # What nova leaves behind of a live migration that somebody cut short
+
+    def cleanup(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> None:
+        super().cleanup(context, instance, *args, **kwargs)
+        if instance.task_state != task_states.DELETING:
+            return
+        migration = self._leaving(instance)
+        if migration is not None:
+            # It holds what the server has here, and nova will find no server
+            # to give that back to.
+            client = self.virtapi._compute.reportclient
+            client.delete_allocation_for_instance(
+                context.elevated(),
+                migration.uuid,
+                consumer_type='migration',
+                force=True,
+            )
+
+    def accel_audit(self, context: nova_context.RequestContext) -> None:
+        try:
+            self._reclaim(context)
+        except Exception:
+            LOG.exception('Live migrations that ended were not looked at')
+        super().accel_audit(context)
+
+    def _reclaim(self, context: nova_context.RequestContext) -> None:
+        """Undo the moves that nova gave up when this service was restarted.
+
+        Nova only says of them that they failed.
+        """
+        if self.accel.idle:
+            return
+        for instance in objects.InstanceList.get_by_host(
+            context,
+            self.virtapi._compute.host,
+            expected_attrs=['resources', 'migration_context', 'flavor'],
+        ):
+            migration = self._leaving(instance)
+            if migration is not None and migration.status == 'error':
+                self._undo_move(context, instance, migration)
+
+    def _leaving(self, instance: objects.Instance) -> objects.Migration | None:
+        """Return the live migration away from here that holds our units."""
+        if not self.accel_moving(instance, 'old_resources'):
+            return None
+        migration = objects.Migration.get_by_id(
+            instance._context, instance.migration_context.migration_id
+        )
+        here = migration.source_compute == self.virtapi._compute.host
+        return migration if migration.is_live_migration and here else None
+
+    def _undo_move(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        migration: objects.Migration,
+    ) -> None:
+        if not self.instance_exists(instance) or instance.task_state:
+            LOG.warning(
+                'Server %s may run on %s already: its live migration from '
+                'here was cut short',
+                instance.uuid,
+                migration.dest_compute,
+            )
+            return
+        compute = self.virtapi._compute
+        compute._revert_allocation(context, instance, migration)
+        try:
+            compute.compute_rpcapi.drop_move_claim_at_destination(
+                context, instance, migration.dest_compute
+            )
+        except Exception as e:
+            LOG.warning(
+                'Host %s keeps the devices meant for server %s until its '
+                'next update: %s',
+                migration.dest_compute,
+                instance.uuid,
+                e,
+            )
+        instance.drop_migration_context()
 
 
 @contextlib.contextmanager

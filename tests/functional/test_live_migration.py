@@ -13,6 +13,7 @@
 
 import collections.abc
 import contextlib
+import threading
 import time
 import types
 import typing as ty
@@ -140,6 +141,10 @@ class Failure(fakelibvirt.libvirtError):  # type: ignore[misc]
     """What makes a migration fail."""
 
 
+class Killed(BaseException):
+    """A process that is no more does nothing else."""
+
+
 def reset_state(test: cloud.CloudTestCase) -> None:
     """Tell nova that the server of a test is well."""
     server = test.server['id']
@@ -240,6 +245,58 @@ class StayTest(LiveMigrationTest):
         with self.meanwhile(abort):
             self.fail_to_migrate()
         self.assert_stayed()
+
+    def test_the_source_is_killed(self) -> None:
+        """Nova gives the move up, and says so to nobody."""
+        over = threading.Event()
+
+        def restart(_domain: object) -> None:
+            self.restart_compute_service('host1')
+
+        def killed(*_args: object, **_kwargs: object) -> None:
+            over.set()
+            raise Killed
+
+        with (
+            mock.patch.object(
+                self.computes['host1'].manager,
+                '_rollback_live_migration',
+                killed,
+            ),
+            self.meanwhile(restart),
+        ):
+            self.migrate('error')
+            self.assertTrue(over.wait(60))
+        self.assertEqual(frozenset(), self.held('host2'))
+        self.run_periodic('host2')
+        self.assert_stayed()
+
+    def test_it_is_deleted(self) -> None:
+        def delete(_domain: object) -> None:
+            self.api.delete_server(self.server['id'])
+            self._wait_until_deleted(self.server)
+
+        with self.meanwhile(delete):
+            self.api.post_server_action(
+                self.server['id'],
+                {
+                    'os-migrateLive': {
+                        'host': 'host2',
+                        'block_migration': 'auto',
+                    }
+                },
+            )
+            self._wait_until_deleted(self.server)
+        for host in self.computes:
+            self.assertEqual({}, self.usages(host))
+        # Nova finds no server that the destination could be told about: an
+        # update lets the units go, and the next one what stood for them.
+        self.run_periodic('host2')
+        self.run_periodic('host2')
+        for host in self.computes:
+            self.assertEqual(frozenset(), self.held(host))
+            self.assertEqual([], self.mdevs(host))
+        self.assert_invariants()
 
     def test_the_destination_cannot_make_a_device(self) -> None:
         conn = self.connection_of('host2')

@@ -19,6 +19,7 @@ import hashlib
 import os
 import pathlib
 
+from tests.lab.harness import errors
 from tests.lab.harness import process
 from tests.lab.harness import settings
 
@@ -45,12 +46,26 @@ def ensure(lab: settings.Settings) -> None:
         return
     if not (lab.venv / 'bin' / 'python').exists():
         process.run('/usr/bin/python3', '-m', 'venv', str(lab.venv))
-    pip = (lab.tool('python'), '-m', 'pip', 'install', '-q')
     env = {**os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1'}
+    pip = (lab.tool('python'), '-m', 'pip', 'install', '-q')
+    process.run(*pip, 'uv', timeout=300, env=env)
     libvirt = f'libvirt-python=={libvirt_version()}'
-    process.run(*pip, *_REQUIREMENTS, libvirt, timeout=900, env=env)
-    process.run(*pip, '-e', str(settings.REPOSITORY), timeout=300, env=env)
+    wants = (*_REQUIREMENTS, libvirt, '-e', str(settings.REPOSITORY))
+    try:
+        _install_fast(lab, wants)
+    except errors.LabError as exc:
+        # It does not know what pip has been told: another index, say.
+        print(f'lab: pip has to install, which takes longer: {exc}')
+        process.run(*pip, *wants, timeout=900, env=env)
     stamp.write_text(wanted)
+
+
+def _install_fast(lab: settings.Settings, wants: tuple[str, ...]) -> None:
+    process.run(
+        *(lab.tool('uv'), 'pip', 'install', '-q', '--no-cache'),
+        *('--python', lab.tool('python'), '--compile-bytecode', *wants),
+        timeout=600,
+    )
 
 
 def libvirt_version() -> str:

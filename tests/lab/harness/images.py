@@ -56,16 +56,23 @@ def ensure(
 
     One whose folder has changed is made anew.
     """
+    installed = (lab.venv / 'complete').read_text()
+    venv = _copy(lab, 'venv', lab.venv, installed)
+    return {**of_debian(lab, linux), str(lab.venv): venv}
+
+
+def of_debian(
+    lab: settings.Settings, linux: kernel.Kernel
+) -> dict[str, pathlib.Path]:
+    """Return those that can be made before there is an environment."""
     ask = 'import sysconfig; print(sysconfig.get_path("stdlib"))'
     library = process.run(_PYTHON, '-S', '-c', ask).strip()
     version = process.run(_PYTHON, '-VV')
-    installed = (lab.venv / 'complete').read_text()
     module = (linux.folder / 'module.sha256').read_text()
     modules = linux.modules
     return {
         '/usr': _usr(lab, library),
         library: _copy(lab, 'python', pathlib.Path(library), version),
-        str(lab.venv): _copy(lab, 'venv', lab.venv, installed),
         '/lib/modules': _copy(lab, 'modules', modules, linux.version + module),
     }
 

@@ -123,8 +123,8 @@ class Problem:
         return ': '.join(part for part in (place, self.key, self.text) if part)
 
 
-class InvalidWhitelist(AccelError):
-    """The whitelist cannot be used; every problem of every file is listed.
+class InvalidFile(AccelError):
+    """A file cannot be used; every problem of every file is listed.
 
     :ivar problems: all of them, also those the message leaves out.
     """
@@ -138,6 +138,14 @@ class InvalidWhitelist(AccelError):
         if len(self.problems) > self._SHOWN:
             lines.append(f'... and {len(self.problems) - self._SHOWN} more')
         super().__init__(report='\n'.join(lines))
+
+
+class InvalidWhitelist(InvalidFile):
+    """The whitelist cannot be used."""
+
+
+class InvalidTopology(InvalidFile):
+    """The XAPI simulator cannot make what a file describes."""
 
 
 class NotOffered(AccelError):

@@ -285,3 +285,99 @@ class HotplugFailed(HotplugError):
     msg_fmt = (
         'Attachment %(attachment)s of server %(server)s failed: %(reason)s'
     )
+
+
+class InvalidInput(HotplugError):
+    code = 400
+    msg_fmt = '%(where)s: %(reason)s'
+
+
+class PolicyRefusal(HotplugError):
+    code = 403
+    msg_fmt = (
+        'Policy does not allow %(rule)s with this token; use one for a '
+        'project in which you have the role that the rule asks for'
+    )
+
+
+class ServerNotFound(HotplugError):
+    """It does not exist, or not for the one who asks: both read alike."""
+
+    code = 404
+    msg_fmt = (
+        'Server %(server)s could not be found; give the uuid of a server of '
+        'your project'
+    )
+
+
+class ServerLocked(HotplugError):
+    msg_fmt = (
+        'Server %(server)s is locked; unlock it first, or ask who locked it'
+    )
+
+
+class ServerNotPlaced(HotplugError):
+    msg_fmt = (
+        'Server %(server)s is on no host (it is %(state)s); try again when '
+        'it is active or stopped'
+    )
+
+
+class HostUnavailable(HotplugError):
+    msg_fmt = (
+        'The compute service of server %(server)s is down; try again when '
+        'an administrator has brought it back'
+    )
+
+
+class HotplugNotPermitted(HotplugNotAllowed):
+    """The flavor says nothing about a resource class."""
+
+    msg_fmt = (
+        'Flavor %(flavor)s of server %(server)s does not permit to attach '
+        '%(resource_class)s; resize the server to a flavor with the extra '
+        'spec accel_hotplug:max_%(resource_class)s'
+    )
+
+
+class OverLimit(HotplugError):
+    """A unified limit of the project is reached."""
+
+    code = 403
+    msg_fmt = (
+        'A limit of the project of server %(server)s is reached (%(reason)s)'
+        '; detach or delete something first, or ask for a higher limit'
+    )
+
+
+class NotDetachable(HotplugError):
+    msg_fmt = (
+        'Accelerator %(attachment)s of server %(server)s came with its '
+        'flavor; resize the server to be rid of it'
+    )
+
+
+class NotDetaching(HotplugError):
+    msg_fmt = (
+        'Accelerator %(attachment)s of server %(server)s is %(state)s, so '
+        'there is no detach to be cancelled'
+    )
+
+
+class ServiceSilent(HotplugError):
+    """Somebody who has to be asked did not answer, or not in time."""
+
+    code = 503
+    msg_fmt = (
+        '%(service)s did not answer; send the same request with the same id '
+        'again, what was done by then is not done twice'
+    )
+
+
+class DetachFirst(HotplugError):
+    """Something is attached that keeps nova from what is asked of it."""
+
+    msg_fmt = (
+        'Server %(server)s cannot %(action)s: %(reason)s; detach first: '
+        '%(attachments)s'
+    )

@@ -13,6 +13,7 @@
 
 from oslo_config import cfg
 
+from nova_accel.conf import api
 from nova_accel.conf import sources
 
 GROUP = cfg.OptGroup(
@@ -93,7 +94,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
     """Return all options, for oslo-config-generator."""
-    return [(GROUP, list(OPTIONS))]
+    return [(GROUP, list(OPTIONS)), *api.list_opts()]
 
 
 def paths(conf: cfg.ConfigOpts) -> sources.Paths:

@@ -1,0 +1,27 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Versions of the REST API.
+
+A change that a client could notice gets a number of its own here; what a
+client gets without asking stays version 1.0 for ever.
+"""
+
+# "accelerator" is Cyborg's.
+SERVICE_TYPE = 'accelerator-hotplug'
+
+HEADER = 'OpenStack-API-Version'
+
+# In their order. What each one changed stands in the API guide.
+VERSIONS = ('1.0',)
+
+MIN = VERSIONS[0]
+MAX = VERSIONS[-1]

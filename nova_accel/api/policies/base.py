@@ -1,0 +1,21 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Who is who. The names of rules begin like the service's type."""
+
+PREFIX = 'accelerator-hotplug'
+
+ADMIN = 'role:admin'
+MEMBER_OR_ADMIN = 'role:admin or (role:member and project_id:%(project_id)s)'
+READER_OR_ADMIN = 'role:admin or (role:reader and project_id:%(project_id)s)'
+
+# A token for the whole system, or a domain, has no servers.
+SCOPES = ('project',)

@@ -21,7 +21,6 @@ from nova_accel.testing.xapi_simulator import power
 from nova_accel.testing.xapi_simulator import power_state
 from nova_accel.testing.xapi_simulator import world
 
-_MOVES = ('suspend', 'pool_migrate', 'checkpoint')
 _FIXED = {
     'host': ['provision', 'vm_start', 'vm_resume', 'vm_migrate'],
     'SR': ['scan', 'vdi_create', 'vdi_destroy', 'vdi_clone', 'vdi_resize'],
@@ -59,7 +58,7 @@ def _of_vm(one: world.World, vm: str) -> list[str]:
 def _is_allowed(one: world.World, vm: str, operation: str) -> bool:
     try:
         power.check_allowed(one.store, vm, operation)
-        if operation in _MOVES:
+        if operation in power.MOVES:
             power.check_movable(one, vm)
     except failure.Failure:
         return False

@@ -17,6 +17,7 @@ from nova_accel.testing.xapi_simulator import allowed
 from nova_accel.testing.xapi_simulator import build_gpu
 from nova_accel.testing.xapi_simulator import domain
 from nova_accel.testing.xapi_simulator import memory
+from nova_accel.testing.xapi_simulator import pci
 from nova_accel.testing.xapi_simulator import scheduling
 from nova_accel.testing.xapi_simulator import topology
 from nova_accel.testing.xapi_simulator import usb
@@ -28,6 +29,7 @@ MIB = memory.MIB
 GIB = 2**30
 
 _DOM0 = 2048 * MIB
+_LISTED = ('01', '02', '03')
 _CPU = {
     'cpu_count': '16',
     'socket_count': '2',
@@ -65,6 +67,10 @@ def build(found: topology.Topology, first: str) -> world.World:
     store.set('pool', pool, master=next(iter(hosts.values())))
     cards = {**build_gpu.shipped(), **found.cards}
     build_gpu.add(one, found.hosts.values(), hosts, cards)
+    for host in found.hosts.values():
+        # After the GPUs, whose audio functions are among them.
+        for device in host.pci:
+            _pci(one, hosts[host.name], device)
     for network in found.networks.values():
         _network(one, network, hosts)
     for storage in found.storage.values():
@@ -77,6 +83,7 @@ def build(found: topology.Topology, first: str) -> world.World:
             supported_image_formats=['raw', 'vhd'],
         )
     allowed.install(one)
+    _template(one)
     for vm in found.vms.values():
         _vm(one, vm, hosts[vm.host])
     for fault in found.faults:
@@ -119,8 +126,6 @@ def _host(one: world.World, host: topology.Host, address: str) -> str:
             model=85,
         )
     _dom0(one, ref)
-    for device in host.pci:
-        _pci(one, ref, device)
     for usb_device in host.usb:
         _usb(one, ref, usb_device)
     return ref
@@ -141,8 +146,21 @@ def _dom0(one: world.World, host: str) -> None:
     store.set('host', host, control_domain=dom0)
 
 
+def _template(one: world.World) -> None:
+    """One of those that every host comes with, and no server is."""
+    vms.make(
+        one.store,
+        name_label='Other install media',
+        is_a_template=True,
+        is_default_template=True,
+        VCPUs_max=1,
+        VCPUs_at_startup=1,
+        **dict.fromkeys(memory.LIMITS, 256 * MIB),
+    )
+
+
 def _pci(one: world.World, host: str, device: topology.PciDevice) -> None:
-    if not device.listed:
+    if not _is_listed(one, host, device):
         hidden = one.hidden_pci.get(host, frozenset())
         one.hidden_pci[host] = hidden | {device.address.lower()}
         return
@@ -155,6 +173,16 @@ def _pci(one: world.World, host: str, device: topology.PciDevice) -> None:
         device_id=device.device_id,
         vendor_name=device.vendor,
         device_name=device.device,
+    )
+
+
+def _is_listed(
+    one: world.World, host: str, device: topology.PciDevice
+) -> bool:
+    slot = device.address.rpartition('.')[0]
+    return device.class_id[:2] in _LISTED or any(
+        address.rpartition('.')[0] == slot
+        for address in pci.by_address(one.store, host)
     )
 
 

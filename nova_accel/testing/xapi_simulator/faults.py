@@ -21,12 +21,15 @@ import collections.abc
 import dataclasses
 import fnmatch
 import threading
+import time
 import typing as ty
 
 from nova_accel.testing.xapi_simulator import failure
 
 BEFORE = 'before'
 AFTER = 'after'
+
+_STEP = 0.01
 
 
 class Dropped(Exception):
@@ -103,10 +106,12 @@ class Faults:
         message: str,
         stage: str,
         values: collections.abc.Mapping[str, ty.Any] | None = None,
+        wake: threading.Event | None = None,
     ) -> None:
         """Let every fault strike that waits for this.
 
         :param values: parameters of the message.
+        :param wake: ends a delay early.
         :raises Failure: the error of a fault.
         :raises Dropped: the connection is to break.
         """
@@ -120,7 +125,8 @@ class Faults:
             self._armed = [one for one in self._armed if not one.is_spent]
             stop = self._stop
         for fault in due:
-            _happen(fault, stop, values or {})
+            _wait(fault.delay, stop, wake or stop)
+            _happen(fault, values or {})
 
 
 def _fits(
@@ -136,13 +142,18 @@ def _fits(
     )
 
 
+def _wait(delay: float, *ends: threading.Event) -> None:
+    deadline = time.monotonic() + delay
+    while not any(end.is_set() for end in ends):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        ends[0].wait(min(left, _STEP))
+
+
 def _happen(
-    fault: Fault,
-    stop: threading.Event,
-    values: collections.abc.Mapping[str, ty.Any],
+    fault: Fault, values: collections.abc.Mapping[str, ty.Any]
 ) -> None:
-    if fault.delay:
-        stop.wait(fault.delay)
     if fault.drop:
         raise Dropped
     if fault.error:

@@ -36,10 +36,14 @@ PAUSED = power_state.PAUSED
 RUNNING = power_state.RUNNING
 SUSPENDED = power_state.SUSPENDED
 
+MOVES = ('suspend', 'pool_migrate', 'checkpoint')
+"""What a VM with devices may not do."""
+
 RESERVED = 'reserved'
 BUILT = 'built'
 
 _ANYWHERE = ''
+_OF_TEMPLATES = ('snapshot', 'clone', 'copy', 'destroy')
 
 
 def check_allowed(store: stores.Store, vm: str, operation: str) -> None:
@@ -49,12 +53,8 @@ def check_allowed(store: stores.Store, vm: str, operation: str) -> None:
         the power state is wrong.
     """
     record = store.record('VM', vm)
-    if record['is_a_template'] and operation not in (
-        'snapshot',
-        'clone',
-        'copy',
-        'destroy',
-    ):
+    world.check_idle(store, 'VM', vm)
+    if record['is_a_template'] and operation not in _OF_TEMPLATES:
         raise failure.Failure('VM_IS_TEMPLATE', vm)
     if operation in record['blocked_operations']:
         raise failure.Failure(
@@ -232,11 +232,31 @@ def _suspend_sr(store: stores.Store, vm: str) -> str:
     raise failure.Failure('VM_NO_SUSPEND_SR', vm)
 
 
+def pool_migrate(
+    call: world.Call, vm: str, host: str, options: dict[str, str]
+) -> None:
+    """Move a VM that holds no device to another host."""
+    store = call.store
+    with store.lock:
+        check_allowed(store, vm, 'pool_migrate')
+        check_movable(call.world, vm)
+        if store.get('VM', vm, 'VGPUs'):
+            # Moving a vGPU's state is not simulated.
+            raise failure.Failure('VM_HAS_VGPU', vm)
+    with call.operation('VM', vm, 'pool_migrate'):
+        with store.lock:
+            scheduling.check(call.world, vm, host)
+        call.stage(RESERVED)
+        with store.lock:
+            store.set('VM', vm, resident_on=host)
+
+
 STAGED_MESSAGES: world.Messages = {
     'clean_reboot': clean_reboot,
     'clean_shutdown': clean_shutdown,
     'hard_reboot': hard_reboot,
     'hard_shutdown': hard_shutdown,
+    'pool_migrate': pool_migrate,
     'power_state_reset': power_state_reset,
     'resume': resume,
     'resume_on': resume_on,

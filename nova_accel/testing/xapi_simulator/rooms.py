@@ -28,6 +28,7 @@ from nova_accel.testing.xapi_simulator import vbd
 from nova_accel.testing.xapi_simulator import vdi
 from nova_accel.testing.xapi_simulator import vgpu
 from nova_accel.testing.xapi_simulator import vif
+from nova_accel.testing.xapi_simulator import vlan
 from nova_accel.testing.xapi_simulator import vm
 from nova_accel.testing.xapi_simulator import world
 
@@ -42,6 +43,7 @@ _ROOMS: tuple[tuple[str, world.Messages], ...] = (
     ('VDI', vdi.MESSAGES),
     ('VGPU', vgpu.MESSAGES),
     ('VIF', vif.MESSAGES),
+    ('VLAN', vlan.MESSAGES),
     ('VM', vm.MESSAGES),
     ('VM', memory.MESSAGES),
     ('VM', power.MESSAGES),
@@ -53,6 +55,7 @@ _ROOMS: tuple[tuple[str, world.Messages], ...] = (
     ('network', network.MESSAGES),
     ('network_sriov', network.SRIOV_MESSAGES),
     ('pool', host.POOL_MESSAGES),
+    ('pool', vlan.POOL_MESSAGES),
     ('session', session.MESSAGES),
     ('task', task.MESSAGES),
 )

@@ -52,7 +52,8 @@ class Board:
 class PciDevice:
     """A PCI device that is no GPU.
 
-    :ivar listed: XAPI has an object for it; an FPGA has none.
+    XAPI has an object for storage, network and display devices (base classes
+    01, 02, 03) and for what shares a slot with one; an FPGA has none.
     """
 
     address: str
@@ -61,7 +62,6 @@ class PciDevice:
     class_id: str
     vendor: str
     device: str
-    listed: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +172,6 @@ _PCI = {
     'class_id': Key(schema.text),
     'vendor': Key(schema.text, ''),
     'device': Key(schema.text, ''),
-    'listed': Key(schema.flag, True),
 }
 _USB = {
     'path': Key(schema.text),

@@ -68,8 +68,8 @@ class Request:
 
     def stage(self, message: str, name: str) -> None:
         """:raises Failure: a fault's error, or TASK_CANCELLED."""
-        self.world.faults.strike(message, name, self.query)
         stop = self.world.cancelled.get(self.task)
+        self.world.faults.strike(message, name, self.query, stop)
         if stop is not None and stop.is_set():
             raise failure.Failure('TASK_CANCELLED', self.task)
 
@@ -170,9 +170,16 @@ def _store(
             request.stage(IMPORT, HALF)
         done += len(piece)
         writer.write(piece)
-        one.store.set('task', request.task, progress=done / length)
+        _note_progress(one, request.task, done / length)
     request.stage(IMPORT, 'read')
     writer.finish()
+
+
+def _note_progress(one: world.World, task: str, progress: float) -> None:
+    """Tell everybody, but not of every byte."""
+    rounded = round(progress, 1)
+    if one.store.exists(task):
+        one.store.set('task', task, progress=rounded)
 
 
 def _pieces(

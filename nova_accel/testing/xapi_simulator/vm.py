@@ -79,6 +79,8 @@ def set_vcpus_at_startup(call: world.Call, vm: str, value: int) -> None:
 def destroy(call: world.Call, vm: str) -> None:
     """Its disks stay: they are not the VM's."""
     power.check_allowed(call.store, vm, 'destroy')
+    if call.store.get('VM', vm, 'is_default_template'):
+        raise failure.Failure('VM_CANNOT_DELETE_DEFAULT_TEMPLATE', vm)
     if call.store.get('VM', vm, 'is_control_domain'):
         raise failure.Failure(
             'OPERATION_NOT_ALLOWED', 'dom0 cannot be destroyed'
@@ -203,11 +205,20 @@ def provision(call: world.Call, vm: str) -> None:
     power_state.check(call.store, vm, power_state.HALTED)
 
 
+def assert_operation_valid(call: world.Call, vm: str, operation: str) -> None:
+    """Refuse as the operation itself would."""
+    if operation in power_state.FROM:
+        power.check_allowed(call.store, vm, operation)
+    if operation in power.MOVES:
+        power.check_movable(call.world, vm)
+
+
 def update_allowed_operations(call: world.Call, vm: str) -> None:
     call.store.touch('VM', vm)
 
 
 MESSAGES: world.Messages = {
+    'assert_operation_valid': assert_operation_valid,
     'checkpoint': checkpoint,
     'clone': clone,
     'copy': copy,

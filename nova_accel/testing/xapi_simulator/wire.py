@@ -27,6 +27,16 @@ from nova_accel.testing.xapi_simulator import world
 
 MAX_BODY = 16 * 1024 * 1024
 
+# What the standard library raises of a body that is no call.
+_NO_CALL = (
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    xml.parsers.expat.ExpatError,
+    xmlrpc.client.Error,
+)
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """One connection to one host's XAPI."""
@@ -47,8 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         try:
             parameters, method = xmlrpc.client.loads(self._body())
-        except (ValueError, xml.parsers.expat.ExpatError) as error:
-            self.send_error(400, f'no XML-RPC: {error}')
+        except _NO_CALL:
+            self.send_error(400, 'no XML-RPC')
             return
         if method is None:
             self.send_error(400, 'no XML-RPC call')

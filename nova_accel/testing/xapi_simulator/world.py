@@ -127,8 +127,8 @@ class Call:
 
         :raises Failure: a fault's error, or TASK_CANCELLED.
         """
-        self.world.faults.strike(self.method, name, self.values)
         stop = self.world.cancelled.get(self.task)
+        self.world.faults.strike(self.method, name, self.values, stop)
         if stop is not None and stop.is_set():
             raise failure.Failure('TASK_CANCELLED', self.task)
 
@@ -142,12 +142,7 @@ class Call:
         """
         key = self.task if self.task != NULL else f'OpaqueRef:{id(self)}'
         with self.store.lock:
-            current = self.store.get(cls, ref, 'current_operations')
-            if current:
-                other, operation = next(iter(current.items()))
-                raise failure.Failure(
-                    'OTHER_OPERATION_IN_PROGRESS', cls, ref, operation, other
-                )
+            check_idle(self.store, cls, ref)
             self.store.update(cls, ref, 'current_operations', **{key: name})
         try:
             yield
@@ -157,3 +152,11 @@ class Call:
                     self.store.update(
                         cls, ref, 'current_operations', **{key: None}
                     )
+
+
+def check_idle(store: stores.Store, cls: str, ref: str) -> None:
+    """:raises Failure: OTHER_OPERATION_IN_PROGRESS."""
+    for other, operation in store.get(cls, ref, 'current_operations').items():
+        raise failure.Failure(
+            'OTHER_OPERATION_IN_PROGRESS', cls, ref, operation, other
+        )

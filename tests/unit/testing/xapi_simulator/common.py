@@ -80,9 +80,11 @@ class PoolTestCase(testtools.TestCase):
         session.xenapi.login_with_password('root', 'password')
         return session
 
-    def refused(self, code, function, *arguments):
+    def refused(self, code, function, *arguments, **named):
         """Assert that a message fails, and return what it fails with."""
-        error = self.assertRaises(XenAPI.Failure, function, *arguments)
+        error = self.assertRaises(
+            XenAPI.Failure, function, *arguments, **named
+        )
         self.assertEqual(code, error.details[0])
         return error.details[1:]
 

@@ -64,6 +64,57 @@ class BackendUnavailable(AccelError):
     msg_fmt = 'The hypervisor cannot be asked for its devices: %(reason)s'
 
 
+class XapiUnavailable(BackendUnavailable):
+    """No member of the XAPI pool answers."""
+
+    msg_fmt = 'XAPI cannot be reached: %(reason)s'
+
+
+class XapiUnsure(BackendUnavailable):
+    """The answer to a call of XAPI got lost."""
+
+    msg_fmt = 'Nobody knows whether XAPI carried %(call)s out: %(reason)s'
+
+
+class XapiFailure(AccelError):
+    """XAPI refuses a call.
+
+    :ivar code: XAPI's, ``VM_REQUIRES_VGPU``.
+    :ivar params: what the code is about, as XAPI gives them.
+    """
+
+    msg_fmt = 'XAPI refuses %(call)s: %(code)s(%(params)s)'
+
+    def __init__(
+        self, call: str, code: str, params: tuple[str, ...] = ()
+    ) -> None:
+        self.code = code
+        self.params = params
+        super().__init__(call=call, code=code, params=', '.join(params))
+
+
+class XapiNoRoom(XapiFailure):
+    """This host cannot take it, another one may."""
+
+
+class XapiGone(XapiFailure):
+    """The object is not there any more."""
+
+
+class XapiRefused(XapiFailure):
+    """Not in the state that the object is in."""
+
+
+class XapiDenied(XapiFailure):
+    """The user may not, or is not known."""
+
+
+class ImageWrong(AccelError):
+    """An image is not what its record says, or cannot be used here."""
+
+    msg_fmt = 'The image cannot be used: %(reason)s'
+
+
 class CannotLook(AccelError):
     """An audit of a host is not possible."""
 

@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from nova_accel.conf import api
 from nova_accel.conf import sources
+from nova_accel.conf import xapi
 
 GROUP = cfg.OptGroup(
     'accel',
@@ -94,7 +95,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
     """Return all options, for oslo-config-generator."""
-    return [(GROUP, list(OPTIONS)), *api.list_opts()]
+    return [(GROUP, list(OPTIONS)), *api.list_opts(), *xapi.list_opts()]
 
 
 def paths(conf: cfg.ConfigOpts) -> sources.Paths:

@@ -49,6 +49,32 @@ def of_card(card: topology.Card, matches: Matches) -> str | None:
     )
 
 
+def of_groups(
+    devices: collections.abc.Collection[device.Device], matches: Matches
+) -> dict[str, str]:
+    """Say which GPUs are to be given whole and as shares, and why not.
+
+    :returns: ``Device.name`` -> reason, of the group and of its members.
+    """
+    found = {}
+    by_address = {d.address: d for d in devices if not d.members}
+    for group in devices:
+        taken = [
+            by_address[address]
+            for address in group.members
+            if address in by_address and by_address[address].name in matches
+        ]
+        if not taken or group.name not in matches:
+            continue
+        rules = [*matches[group.name], *matches[taken[0].name]]
+        reason = (
+            f'rules {name(rules)} use one GPU ({taken[0].address}) both for '
+            f'vGPUs and for passthrough; keep one of them'
+        )
+        found.update({dev.name: reason for dev in (group, *taken)})
+    return found
+
+
 def name(rules: collections.abc.Iterable[whitelist.Rule]) -> str:
     """Name rules and where they stand, for a message."""
     names = [f'{rule.name!r} ({rule.place})' for rule in rules]

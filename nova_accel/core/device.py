@@ -15,6 +15,7 @@ Values only. A backend fills them in from the hypervisor; nothing here knows
 where they come from.
 """
 
+import collections.abc
 import dataclasses
 import re
 
@@ -106,6 +107,11 @@ class Device:
         function that is not a mediated-device parent.
     :ivar mixed: True where the card is known to hold different models at
         once; False means one model per card.
+    :ivar members: for several GPUs that a hypervisor gives out as one, and
+        chooses from itself: their addresses. Each holds one model at a
+        time, and ``models`` say what all of them hold together.
+    :ivar narrow: command that leaves such a device one vGPU type, which
+        it writes as ``{type}``; '' where it has no more than one.
     """
 
     name: str
@@ -131,6 +137,8 @@ class Device:
     iommu_group: int | None = None
     models: tuple[VgpuModel, ...] = ()
     mixed: bool = False
+    members: tuple[PciAddress, ...] = ()
+    narrow: str = ''
 
     @property
     def label(self) -> str:
@@ -175,7 +183,14 @@ class HostView:
 
     A backend returns the *same object* as long as nothing changed, so that
     callers can compare by identity and do nothing.
+
+    :ivar lacking: (``Device.name``, vGPU type id, or '' for the device as a
+        whole) -> how many of it nobody here can have, because of others.
+        For hypervisors that tell of others' shares, not of their devices.
     """
 
     devices: tuple[Device, ...] = ()
     mdevs: tuple[Mdev, ...] = ()
+    lacking: collections.abc.Mapping[tuple[str, str], int] = dataclasses.field(
+        default_factory=dict
+    )

@@ -62,7 +62,7 @@ def _no_types(card: topology.Card) -> str:
 
 
 def select(
-    rule: whitelist.Rule, slots: collections.abc.Iterable[Slot]
+    rule: whitelist.Rule, slots: collections.abc.Collection[Slot]
 ) -> tuple[device.VgpuModel, ...]:
     """Models to offer, in the rule's order, or in the card's if it has none.
 
@@ -74,6 +74,14 @@ def select(
         raise exception.NotOffered(
             reason=f'it offers none of models {_list(rule.models)}; it '
             f'offers {_describe(offered)}'
+        )
+    narrow = next((f.narrow for _slot, f in slots if f.narrow), '')
+    if rule.mode == whitelist.MODE_FIXED and narrow and len(offered) > 1:
+        raise exception.NotOffered(
+            reason=f'the hypervisor may put any of {len(offered)} vGPU '
+            f'types there, and rule {rule.name!r} is about one: run '
+            f'{narrow.format(type=wanted[0].type_id)!r} '
+            f'({wanted[0].name}), or set mode: dynamic'
         )
     if rule.mode == whitelist.MODE_FIXED and len(wanted) > 1:
         raise exception.NotOffered(

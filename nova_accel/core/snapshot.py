@@ -162,7 +162,9 @@ class Snapshot:
     def strangers(self) -> frozenset[inventory.Claim]:
         """Units whose place somebody else's mediated device takes."""
         foreign = [m for m in self.view.mdevs if m.uuid not in self.ours]
-        return inventory.occupied(self.offer, foreign)
+        return inventory.occupied(self.offer, foreign) | inventory.lacking(
+            self.offer, self.view.lacking
+        )
 
 
 _NOWHERE = inventory.Node('', '')

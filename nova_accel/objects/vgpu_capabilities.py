@@ -142,7 +142,7 @@ def _card(
     return VGPUCardCapability(
         provider=naming.provider_uuid(node.uuid, pool.stable_id),
         stable_id=pool.stable_id,
-        mixed=not pool.exclusive,
+        mixed=not pool.exclusive or pool.parts > 1,
         held=sorted(held.parts.get(pool.stable_id, ())),
         types={rc: model.type_id for rc, model in models.items()},
         total={s.resource_class: len(s.units) for s in pool.stocks},

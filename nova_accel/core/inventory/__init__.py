@@ -40,5 +40,6 @@ nowhere = offering.nowhere
 free = holdings.free
 read_unit = holdings.read
 occupied = strangers.occupied
+lacking = strangers.lacking
 joined = tree.joined
 desired = tree.desired

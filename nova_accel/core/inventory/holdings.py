@@ -30,6 +30,7 @@ class Holdings:
     :ivar by_provider: provider uuid -> resource class -> units held.
     :ivar parts: stable id of a card -> what of it is held (a vGPU type id,
         'vf', or '' for the card as a whole) -> units held.
+    :ivar claimed: the same, without what strangers hold.
     """
 
     units: _Units
@@ -37,15 +38,21 @@ class Holdings:
         str, collections.abc.Mapping[str, _Units]
     ]
     parts: collections.abc.Mapping[str, collections.abc.Mapping[str, _Units]]
+    claimed: collections.abc.Mapping[str, collections.abc.Mapping[str, _Units]]
 
     @classmethod
     def of(cls, claims: collections.abc.Iterable[values.Claim]) -> 'Holdings':
         claims = tuple(claims)
-        named = [(read(claim.unit), claim.unit) for claim in claims]
+        named = [(read(claim.unit), claim) for claim in claims]
         return cls(
             frozenset(claim.unit for claim in claims),
             _index((c.provider, c.resource_class, c.unit) for c in claims),
-            _index((u.device, u.part, text) for u, text in named if u),
+            _index((u.device, u.part, c.unit) for u, c in named if u),
+            _index(
+                (u.device, u.part, c.unit)
+                for u, c in named
+                if u and c.provider
+            ),
         )
 
 
@@ -88,7 +95,8 @@ def free(pool: values.Pool, stock: values.Stock, held: Holdings) -> _Units:
         )
     if stock.model is None or not used:
         return idle
-    return idle - _crowded_out(stock, held, idle)
+    idle -= _crowded_out(stock, held, idle)
+    return idle - _left_over(pool, stock, held, idle)
 
 
 def _is_shut(
@@ -96,9 +104,37 @@ def _is_shut(
 ) -> bool:
     """Tell whether a card in use as something else excludes this part."""
     others = held.parts[device].keys() - {part}
-    if not pool.exclusive:
+    if not pool.exclusive or pool.parts:
         others &= {'', naming.UnitId.VF}
     return bool(others)
+
+
+def _left_over(
+    pool: values.Pool, stock: values.Stock, held: Holdings, idle: _Units
+) -> _Units:
+    """Slots that GPUs busy with other models cannot have.
+
+    Of each model as few GPUs as can be are taken to be busy. What the
+    hypervisor has made of it is told apart, by what strangers hold.
+    """
+    first = stock.units[0].id
+    if not pool.parts:
+        return frozenset()
+    claimed = held.claimed.get(first.device, {})
+    busy = sum(
+        -(-len(claimed.get(other.units[0].id.part, ())) // _each(pool, other))
+        for other in pool.stocks
+        if other is not stock
+    )
+    room = _each(pool, stock) * max(0, pool.parts - busy)
+    room -= len(claimed.get(first.part, ()))
+    names = [name for name in stock.by_id if name in idle]
+    return frozenset(names[max(0, room) :]) if busy else frozenset()
+
+
+def _each(pool: values.Pool, stock: values.Stock) -> int:
+    """How many of a model one of several GPUs holds."""
+    return max(1, len(stock.units) // pool.parts)
 
 
 def _crowded_out(stock: values.Stock, held: Holdings, idle: _Units) -> _Units:

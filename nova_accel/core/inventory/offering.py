@@ -56,9 +56,11 @@ def offer(
     listed = sorted(devices, key=topology.order)
     cards = topology.cards(listed)
     identities = identity.establish(node.name, cards, known_ids)
-    matches = {
-        dev.name: found for dev in listed if (found := rules.matching(dev))
-    }
+    matches = _matches(rules, listed)
+    shared = conflict.of_groups(listed, matches)
+    identities = dataclasses.replace(
+        identities, faults={**identities.faults, **shared}
+    )
     outcomes = [
         outcome
         for card in cards
@@ -83,6 +85,31 @@ def offer(
         cards=identities.cards,
         present=identities.present,
     )
+
+
+def _matches(
+    rules: whitelist.Whitelist,
+    devices: collections.abc.Collection[device.Device],
+) -> conflict.Matches:
+    """Find the rules of each device.
+
+    GPUs that a hypervisor gives out as one have their vGPUs together, and
+    are passed through one by one.
+    """
+    grouped = {address for dev in devices for address in dev.members}
+    found = {}
+    for dev in devices:
+        fitting = rules.matching(dev)
+        if dev.members or dev.address in grouped:
+            vgpu = bool(dev.members)
+            fitting = tuple(
+                rule
+                for rule in fitting
+                if (rule.kind == whitelist.KIND_VGPU) == vgpu
+            )
+        if fitting:
+            found[dev.name] = fitting
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +218,7 @@ def _vgpus(
         devices=_members(card, serving | mine.keys()),
         numa_node=card.device.numa_node,
         exclusive=not any(dev.mixed for dev in card.members),
+        parts=len(card.device.members),
         blocks=_blocks(rule, stocks),
     )
 

@@ -12,6 +12,7 @@
 """Mediated devices that somebody else made on a card of ours."""
 
 import collections.abc
+import dataclasses
 
 from nova_accel.core import device
 from nova_accel.core.inventory import values
@@ -37,6 +38,34 @@ def occupied(
         [_places(parents, mdev) for mdev in sorted(mdevs)], key=len
     ):
         found.update([place for place in places if place not in found][:1])
+    return frozenset(found)
+
+
+def lacking(
+    offer: values.Offer,
+    shares: collections.abc.Mapping[tuple[str, str], int],
+) -> frozenset[values.Claim]:
+    """Return units that stand for what others keep us from having.
+
+    Where only an amount is known, they are none that exist: each crowds
+    one out that is free.
+
+    :param shares: see ``device.HostView.lacking``.
+    """
+    found = set()
+    for pool in offer.pools:
+        for stock in pool.stocks:
+            for unit in stock.units if stock.model is None else ():
+                if shares.get((unit.function.name, '')):
+                    found.add(values.Claim('', '', str(unit.id)))
+            if stock.model is not None:
+                first, total = stock.units[0], len(stock.units)
+                key = (first.function.name, stock.model.type_id)
+                for beyond in range(shares.get(key, 0)):
+                    unit_id = dataclasses.replace(
+                        first.id, slot=total + beyond
+                    )
+                    found.add(values.Claim('', '', str(unit_id)))
     return frozenset(found)
 
 

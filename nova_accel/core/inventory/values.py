@@ -78,6 +78,8 @@ class Pool:
         a rule names or that serve a unit; or the whole devices.
     :ivar exclusive: True where units of one class keep units of the others
         from being used (one model per card).
+    :ivar parts: of how many alike GPUs it consists, each with one model at
+        a time, from which the hypervisor chooses; 0: it does not.
     :ivar blocks: amounts that are placed aligned, largest first, ending
         in 1. ``(12, 4, 1)``.
     """
@@ -89,6 +91,7 @@ class Pool:
     devices: tuple[device.Device, ...] = ()
     numa_node: int | None = None
     exclusive: bool = True
+    parts: int = 0
     blocks: tuple[int, ...] = (1,)
 
 

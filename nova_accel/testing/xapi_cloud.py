@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""A whole cloud in one process, on hosts of a simulated XAPI pool.
+
+Real nova-compute with our driver, real Placement; the pool is a process of
+its own. Our functional tests and the demo stand on it.
+"""
+
+import collections.abc
+import io
+import typing as ty
+from unittest import mock
+import uuid
+
+from nova_accel.testing import harness  # noqa: F401  (must come first)
+
+from nova.tests.fixtures import glance
+
+from nova_accel.backends import xapi
+from nova_accel.backends.xapi import marks
+from nova_accel.testing import cloud
+from nova_accel.testing import xapi_pool
+from nova_accel.virt.xapi import driver  # noqa: F401  (its options)
+
+MIB = 1 << 20
+
+
+class XapiCloudTestCase(cloud.CloudTestCase):
+    """Services up, no host yet: ``start_host`` adds them."""
+
+    TOPOLOGY = 'two-hosts'
+
+    def setUp(self) -> None:
+        self.pool = self.make_pool()
+        self.addCleanup(self.pool.stop)
+        super().setUp()
+        self.flags(
+            connection_url=self.pool.url,
+            connection_password='password',
+            failover_timeout=5,
+            group='accel_xapi',
+        )
+        self.image = self.make_image()
+        self.xapi = xapi.Session(
+            xapi.Settings(self.pool.url, password='password')
+        )
+        self.addCleanup(self.xapi.close)
+
+    def make_pool(self) -> xapi_pool.Pool:
+        return xapi_pool.Pool(self.TOPOLOGY)
+
+    def _setup_compute_service(self) -> None:
+        self.flags(compute_driver='accel.XenAPIAccelDriver')
+
+    # Hosts
+
+    def start_host(
+        self,
+        name: str = 'xen1',
+        node: str = '',
+        rules: str | None = None,
+        without: collections.abc.Iterable[str] = (),
+    ) -> str:
+        """Start nova-compute for a host of the pool.
+
+        :returns: uuid of the compute node's root provider.
+        """
+        if rules is not None:
+            self.write_rules(rules)
+        self.flags(host=name, group='accel_xapi')
+        node_uuid = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
+        with mock.patch(
+            'nova.virt.node.get_local_node_uuid', return_value=node_uuid
+        ):
+            self.computes[name] = self.start_service('compute', host=name)
+        self.compute_rp_uuids[name] = node_uuid
+        return node_uuid
+
+    def restart_host(self, name: str = 'xen1') -> None:
+        """Start nova-compute anew; all that it knew is gone."""
+        self.computes.pop(name).stop()
+        self.start_host(name)
+
+    # Images
+
+    def make_image(
+        self,
+        content: bytes = b'\0' * MIB,
+        form: str = 'raw',
+        **fields: ty.Any,
+    ) -> str:
+        """Put an image into Glance; return its id."""
+        record = {
+            **glance.GlanceFixture.image1,
+            'id': str(uuid.uuid4()),
+            'disk_format': form,
+            'container_format': 'bare',
+            'size': len(content),
+            'properties': {},
+            **fields,
+        }
+        self.glance.create(None, record, data=io.BytesIO(content))
+        return str(record['id'])
+
+    def boot(
+        self, flavor: str, state: str = 'ACTIVE', **kwargs: ty.Any
+    ) -> dict[str, ty.Any]:
+        kwargs.setdefault('image_uuid', self.image)
+        return super().boot(flavor, state, **kwargs)
+
+    # What XAPI has
+
+    def machine(self, server: dict[str, ty.Any]) -> dict[str, ty.Any]:
+        """The record of the one machine that a server is."""
+        found = [
+            record
+            for record in self.xapi.call('VM.get_all_records').values()
+            if record['other_config'].get(marks.SERVER) == server['id']
+        ]
+        self.assertEqual(1, len(found), found)
+        return ty.cast(dict[str, ty.Any], found[0])
+
+    def hostdevs(self, host: str, server: dict[str, ty.Any]) -> list[str]:
+        """Marks of the VGPUs, and PCI addresses, of a server's machine."""
+        record = self.machine(server)
+        pci = record['other_config'].get(marks.PCI, '')
+        vgpus = [
+            self.xapi.call('VGPU.get_other_config', ref)[marks.MDEV]
+            for ref in record['VGPUs']
+        ]
+        addresses = [each.rpartition('/')[2] for each in pci.split(',')]
+        return sorted([*vgpus, *filter(None, addresses)])
+
+    def assert_nothing_left(self) -> None:
+        """Nothing is in the pool but what was there at its start."""
+        self.assertEqual({}, self.pool.leftovers())
+
+
+def enabled_only(session: xapi.Session, host: str, model: str) -> None:
+    """Leave the GPUs of a host that offer a model this one alone."""
+    types = {
+        ref
+        for ref, record in session.call('VGPU_type.get_all_records').items()
+        if record['model_name'] == model
+    }
+    hosts = session.call('host.get_by_name_label', host)
+    for ref, record in session.call('PGPU.get_all_records').items():
+        wanted = types.intersection(record['supported_VGPU_types'])
+        if record['host'] in hosts and wanted:
+            session.call('PGPU.set_enabled_VGPU_types', ref, sorted(wanted))

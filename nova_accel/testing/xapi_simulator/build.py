@@ -13,9 +13,12 @@
 
 import ipaddress
 
+from nova_accel import exception
 from nova_accel.testing.xapi_simulator import allowed
 from nova_accel.testing.xapi_simulator import build_gpu
 from nova_accel.testing.xapi_simulator import domain
+from nova_accel.testing.xapi_simulator import facts
+from nova_accel.testing.xapi_simulator import failure
 from nova_accel.testing.xapi_simulator import memory
 from nova_accel.testing.xapi_simulator import pci
 from nova_accel.testing.xapi_simulator import scheduling
@@ -54,6 +57,7 @@ def build(found: topology.Topology, first: str) -> world.World:
 
     :param first: address of the first host that has none of its own; the
         others follow.
+    :raises InvalidTopology: a VM of it does not start.
     """
     one = world.World()
     one.users[found.user] = found.password
@@ -85,11 +89,38 @@ def build(found: topology.Topology, first: str) -> world.World:
     allowed.install(one)
     _template(one)
     for vm in found.vms.values():
-        _vm(one, vm, hosts[vm.host])
+        try:
+            _vm(one, vm, hosts[vm.host])
+        except failure.Failure as error:
+            one.close()
+            raise _no_start(found, vm, error) from error
     for fault in found.faults:
         one.faults.arm(fault)
     one.initial = frozenset(row.ref for row in store.rows())
     return one
+
+
+def _no_start(
+    found: topology.Topology, vm: topology.Vm, error: failure.Failure
+) -> exception.InvalidTopology:
+    place = found.places[vm.name]
+    code, *parameters = error.details
+    named = ', '.join(
+        f'{name} {value}'
+        for name, value in zip(
+            facts.load().errors[code], parameters, strict=True
+        )
+    )
+    return exception.InvalidTopology(
+        [
+            exception.Problem(
+                place.file,
+                place.line,
+                f'vms.{vm.name}',
+                f'does not start: {code} ({named})',
+            )
+        ]
+    )
 
 
 def _host(one: world.World, host: topology.Host, address: str) -> str:

@@ -57,7 +57,7 @@ def _board(
         pci = add_pci(
             store,
             host,
-            _next_bus(board.address, number),
+            topology.nth_address(board.address, number),
             class_id=card.class_id,
             vendor_id=card.vendor_id,
             device_id=card.device_id,
@@ -84,11 +84,6 @@ def _board(
 def _metadata(card: cards.Card) -> dict[str, str]:
     """What a driver that can suspend its vGPUs says; content is opaque."""
     return {'pgpu': f'simulated {card.name}'} if card.suspend else {}
-
-
-def _next_bus(address: str, number: int) -> str:
-    domain, bus, rest = address.split(':')
-    return f'{domain}:{int(bus, 16) + number:02x}:{rest}'
 
 
 def _types(store: stores.Store, card: cards.Card) -> dict[str, int]:

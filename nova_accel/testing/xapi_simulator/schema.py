@@ -58,6 +58,27 @@ def texts(here: cursor.Cursor) -> tuple[str, ...]:
     return tuple(one for one, _ in here.distinct())
 
 
+def parsed(
+    parse: collections.abc.Callable[[str], ty.Any], what: str
+) -> Reader:
+    """Return the reader of a string that is more than a string.
+
+    :param parse: raises ValueError or AccelError where it is not.
+    """
+
+    def read(here: cursor.Cursor) -> ty.Any:
+        found = here.string()
+        if found is None:
+            return None
+        try:
+            return parse(found)
+        except (ValueError, exception.AccelError):
+            here.fail(f'{cursor.shorten(found)} is no {what}')
+            return None
+
+    return read
+
+
 def items(read: Reader) -> Reader:
     """Return the reader of a list."""
     return lambda here: tuple(read(one) for one in here.items() or ())

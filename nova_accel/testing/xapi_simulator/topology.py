@@ -17,10 +17,13 @@ message names file, line and key.
 
 import collections.abc
 import dataclasses
+import ipaddress
 import pathlib
+import re
 import typing as ty
 
 from nova_accel.core import cursor
+from nova_accel.core import document
 from nova_accel.testing.xapi_simulator import cards
 from nova_accel.testing.xapi_simulator import facts
 from nova_accel.testing.xapi_simulator import faults
@@ -31,6 +34,11 @@ FOLDER = pathlib.Path(__file__).with_name('topologies')
 _SUFFIX = '.yaml'
 _STAGES = ('before', 'reserved', 'built', 'stopping', 'half', 'read', 'after')
 _STATES = ('Running', 'Halted')
+
+_PCI_ADDRESS = re.compile(
+    r'[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]', re.ASCII
+)
+_MAX_BUS = 255
 
 Key = schema.Key
 
@@ -142,6 +150,11 @@ class Vm:
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
+    """The whole file.
+
+    :ivar places: of each VM, for what is found when it is started.
+    """
+
     version: int
     user: str
     password: str
@@ -152,13 +165,34 @@ class Topology:
     vms: dict[str, Vm]
     faults: tuple[faults.Fault, ...]
     cards: dict[str, cards.Card]
+    places: dict[str, document.Place] = dataclasses.field(default_factory=dict)
+
+
+def _parse_ip(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+def _parse_pci(text: str) -> str:
+    if not _PCI_ADDRESS.fullmatch(text.lower()):
+        raise ValueError(text)
+    return text.lower()
+
+
+_ip = schema.parsed(_parse_ip, 'IP address')
+_pci = schema.parsed(_parse_pci, 'PCI address like 0000:3b:00.0')
+
+
+def nth_address(address: str, number: int) -> str:
+    """Return the address of a board's GPU: one bus further each."""
+    domain, bus, rest = address.split(':')
+    return f'{domain}:{int(bus, 16) + number:02x}:{rest}'
 
 
 def _board(here: cursor.Cursor) -> ty.Any:
     return schema.mapping(
         {
             'card': Key(schema.text),
-            'address': Key(schema.text),
+            'address': Key(_pci),
             'enabled': Key(schema.texts, ()),
         },
         Board,
@@ -166,7 +200,7 @@ def _board(here: cursor.Cursor) -> ty.Any:
 
 
 _PCI = {
-    'address': Key(schema.text),
+    'address': Key(_pci),
     'vendor_id': Key(schema.text),
     'device_id': Key(schema.text),
     'class_id': Key(schema.text),
@@ -182,7 +216,7 @@ _USB = {
     'passthrough': Key(schema.flag, True),
 }
 _HOST = {
-    'address': Key(schema.text, ''),
+    'address': Key(_ip, ''),
     'memory': Key(schema.whole(1024, 2**27), 65536),
     'cpus': Key(schema.whole(1, 4096), 16),
     'iommu': Key(schema.flag, True),
@@ -312,38 +346,66 @@ def _check(here: cursor.Cursor, found: Topology | None) -> Topology | None:
     if found is None:
         return None
     top = here.fields() or {}
+    hosts = top['hosts'].fields() or {}
     if not found.hosts:
         top['hosts'].fail('a pool has one host at least; add one')
-    _check_boards(top['hosts'], found)
+    _check_distinct(hosts, found)
+    for name, host in found.hosts.items():
+        _check_devices(hosts[name], host, found)
     for section in ('networks', 'storage'):
         for name, one in getattr(found, section).items():
             place = (top[section].fields() or {})[name]
-            for host in one.hosts:
-                _check_name(place, 'hosts', host, found.hosts)
+            for wanted in one.hosts:
+                _check_name(place, 'hosts', wanted, found.hosts)
+    return _check_vms(top, found)
+
+
+def _check_vms(
+    top: collections.abc.Mapping[str, cursor.Cursor], found: Topology
+) -> Topology:
+    places = {}
     for name, vm in found.vms.items():
-        place = (top['vms'].fields() or {})[name]
-        _check_name(place, 'host', vm.host, found.hosts)
-        for model in vm.vgpus:
-            _check_name(place, 'vgpus', model, _models(found, vm.host))
-    return found
+        here = (top['vms'].fields() or {})[name]
+        places[name] = here.place
+        _check_name(here, 'host', vm.host, found.hosts)
+        for model in vm.vgpus if vm.host in found.hosts else ():
+            _check_name(here, 'vgpus', model, _models(found, vm.host))
+    return dataclasses.replace(found, places=places)
 
 
-def _check_boards(here: cursor.Cursor, found: Topology) -> None:
-    known = {**cards.shipped(), **found.cards}
+def _check_distinct(
+    hosts: collections.abc.Mapping[str, cursor.Cursor], found: Topology
+) -> None:
+    seen: set[str] = set()
     for name, host in found.hosts.items():
-        place = (here.fields() or {})[name]
-        for board in host.cards:
-            _check_name(place, 'cards', board.card, known)
-            if board.card in known:
-                models = [one.model for one in known[board.card].types]
-                for model in board.enabled:
-                    _check_name(place, 'cards', model, models)
+        if host.address and host.address in seen:
+            place = (hosts[name].fields() or {})['address']
+            place.fail(f'{host.address} is the address of another host')
+        seen.add(host.address)
+
+
+def _check_devices(here: cursor.Cursor, host: Host, found: Topology) -> None:
+    known = {**cards.shipped(), **found.cards}
+    addresses = [device.address for device in host.pci]
+    for board in host.cards:
+        _check_name(here, 'cards', board.card, known)
+        if board.card not in known:
+            continue
+        card = known[board.card]
+        for model in board.enabled:
+            models = [one.model for one in card.types]
+            _check_name(here, 'cards', model, models)
+        addresses += [
+            nth_address(board.address, number) for number in range(card.gpus)
+        ]
+    for address in sorted({a for a in addresses if addresses.count(a) > 1}):
+        here.fail(f'two devices have the address {address}')
+    if any(int(a.split(':')[1], 16) > _MAX_BUS for a in addresses):
+        here.fail('a board has more GPUs than there are buses after its own')
 
 
 def _models(found: Topology, host: str) -> list[str]:
     known = {**cards.shipped(), **found.cards}
-    if host not in found.hosts:
-        return []
     return [
         'passthrough',
         *(

@@ -67,11 +67,17 @@ def application() -> app.Application:
     return app.Application(calls.Service(client, worker.Worker(client)))
 
 
-def pipeline(made: app.Application) -> Application:
-    """Put in front of it what nova-api has in front of its own."""
+def pipeline(
+    made: app.Application,
+    authtoken: collections.abc.Mapping[str, str] | None = None,
+) -> Application:
+    """Put in front of it what nova-api has in front of its own.
+
+    :param authtoken: options that go before ``[keystone_authtoken]``.
+    """
     protected = auth.NovaKeystoneContext(made)
     protected = auth_token.AuthProtocol(
-        protected, {'oslo_config_config': CONF}
+        protected, {**(authtoken or {}), 'oslo_config_config': CONF}
     )
     found: Application = Public(made, protected)
     # The last is the first to see a request.
@@ -116,17 +122,19 @@ def config_files(environ: collections.abc.Mapping[str, str]) -> list[str]:
 
 
 def app_factory(_global: Environ, **_local: ty.Any) -> Application:
-    """Make what a pipeline of nova-api ends in."""
+    """Make what a pipeline of one's own can end in."""
     return application()
 
 
-def public_factory(_global: Environ, **_local: ty.Any) -> Application:
-    """Make what serves version discovery alone, without tokens."""
-    return Public(application(), _nothing)
+def composite_factory(
+    loader: ty.Any, _global: Environ, keystone: str, **_local: ty.Any
+) -> Application:
+    """Make the service out of filters of nova-api's.
 
-
-def _nothing(
-    _environ: Environ, start_response: ty.Any
-) -> collections.abc.Iterable[bytes]:
-    start_response('404 Not Found', [('Content-Length', '0')])
-    return []
+    :param keystone: their names, the outermost first; they ask for a token.
+    """
+    made = application()
+    protected: Application = made
+    for name in reversed(keystone.split()):
+        protected = loader.get_filter(name)(protected)
+    return Public(made, protected)

@@ -25,6 +25,7 @@ from nova import servicegroup
 
 from nova_accel.api import policy
 from nova_accel.core import attachment
+from nova_accel.core.inventory import values
 from nova_accel import exception
 
 _ATTRIBUTES = ('system_metadata', 'flavor', 'resources', 'services')
@@ -48,6 +49,17 @@ class Server:
     @functools.cached_property
     def attachments(self) -> dict[str, attachment.Attachment]:
         return attachment.read(self.instance.system_metadata)
+
+    @functools.cached_property
+    def claims(self) -> frozenset[values.Claim]:
+        """Units that it holds. What has metadata is not ours but nova's."""
+        instance = self.instance
+        resources = instance.resources if 'resources' in instance else None
+        return frozenset(
+            values.Claim(r.provider_uuid, r.resource_class, r.identifier)
+            for r in resources or ()
+            if 'metadata' not in r or r.metadata is None
+        )
 
     @property
     def extra_specs(self) -> dict[str, str]:

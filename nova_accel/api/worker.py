@@ -84,6 +84,14 @@ class Worker:
             1, thread_name_prefix='accel_watch'
         )
 
+    def close(self) -> None:
+        """Wait for the threads; what they wait for is not waited for."""
+        with self._lock:
+            self._watched.clear()
+        for pool in ('_attaching', '_watching'):
+            if pool in self.__dict__:
+                getattr(self, pool).shutdown()
+
     # Attach
 
     def attach(self, server: servers.Server, id_: str) -> bool:
@@ -116,7 +124,6 @@ class Worker:
         try:
             # With a context of this thread's own.
             server = server.again()
-            note(server, ATTACH)
             self._client.attach(server.context, server.instance, key[1])
         except Exception as e:
             _tell(e, 'attach', key)

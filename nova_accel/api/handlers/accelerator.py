@@ -27,7 +27,6 @@ from nova_accel.api import view
 from nova_accel.api import worker
 from nova_accel.core import attachment
 from nova_accel import exception
-from nova_accel.virt import tracker
 
 LOG = logging.getLogger(__name__)
 
@@ -62,6 +61,7 @@ def create(call: calls.Call) -> calls.Answer:
     stands = _standing(server, record)
     if stands is None:
         _check_attach(call, server, record)
+        worker.note(server, worker.ATTACH)
         with calls.asking_node(server.uuid):
             stands = call.service.client.reserve(
                 server.context,
@@ -107,9 +107,7 @@ def find(call: calls.Call, rule: str) -> servers.Server:
 
 def accelerators(server: servers.Server) -> dict[str, view.Accelerator]:
     """Return all accelerators of a server, by id."""
-    instance = server.instance
-    resources = instance.resources if 'resources' in instance else None
-    return view.accelerators(server, tracker.claims_of(resources))
+    return view.accelerators(server, server.claims)
 
 
 def chosen(call: calls.Call, server: servers.Server) -> view.Accelerator:

@@ -24,6 +24,7 @@ import typing as ty
 from nova_accel.cli import options
 from nova_accel.cli import survey
 from nova_accel.cli import uri as uris
+from nova_accel.cli import xapi
 from nova_accel.core import device
 from nova_accel.core import inventory
 from nova_accel.core import topology
@@ -107,8 +108,11 @@ def read_host(
 ) -> tuple[str, device.HostView, tuple[device.Guest, ...]]:
     """Return the node's name, its devices, and its guests if they are wanted.
 
-    :raises BackendUnavailable: libvirt cannot be asked.
+    :raises BackendUnavailable: the hypervisor cannot be asked.
     """
+    if xapi.is_meant(args.connect):
+        name, view, found = xapi.read(args.connect, guests)
+        return args.node or name, view, found
     with _connected(args) as conn:
         from nova_accel.backends.libvirt import backend
 

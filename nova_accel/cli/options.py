@@ -51,7 +51,9 @@ def add_host(parser: argparse.ArgumentParser) -> None:
         metavar='URI',
         default=URI,
         help='libvirt connection to the host (default: %(default)s); '
-        'test:////abs/node.xml reads a file of node devices instead',
+        'test:////abs/node.xml reads a file of node devices instead, '
+        'xapi+https://root@MASTER/HOST asks XenServer or XCP-ng, with the '
+        'password in NOVA_ACCEL_XAPI_PASSWORD',
     )
     group.add_argument(
         '--node',

@@ -82,6 +82,12 @@ class XapiBackend(base.Backend):
         survey = self._survey if self._seen >= 0 else self.survey()
         return str(survey.objects['host'][survey.host]['uuid'])
 
+    @property
+    def name(self) -> str:
+        """The host's own name for itself."""
+        survey = self.survey()
+        return str(survey.objects['host'][survey.host]['hostname'])
+
     def discover(self, full: bool = False) -> device.HostView:
         self.survey(full)
         return self._view

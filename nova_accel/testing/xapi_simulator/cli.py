@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='nova-accel-xapi-simulator',
         description='Answer XAPI over HTTP as a XenServer or XCP-ng pool '
-        'with GPUs would, without Xen.',
+        'with GPUs\nwould, without Xen.',
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -32,11 +32,13 @@ from nova_accel.virt import live_migration
 from nova_accel.virt import mixin
 from nova_accel.virt import stock
 from nova_accel.virt import takeover
+from nova_accel.virt.xapi import accel as xapi_accel
 
-__all__ = ['LibvirtAccelDriver']
+__all__ = ['LibvirtAccelDriver', 'XenAPIAccelDriver']
 
 LOG = logging.getLogger(__name__)
 
+XenAPIAccelDriver = xapi_accel.XenAPIAccelDriver
 Allocations = collections.abc.Mapping[str, ty.Any]
 
 

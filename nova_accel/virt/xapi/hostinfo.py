@@ -14,7 +14,6 @@
 import typing as ty
 
 from nova.objects import fields
-from nova import utils
 from oslo_serialization import jsonutils
 
 from nova_accel.backends import xapi
@@ -97,12 +96,9 @@ class HostInfo:
 
 def _version(record: wire.Record) -> int:
     text = record['software_version'].get('product_version', '')
-    parts = [part for part in text.split('.')[:3] if part.isdecimal()]
-    if not parts:
-        return 1_000_000
-    return int(
-        utils.convert_version_to_int('.'.join((parts + ['0', '0'])[:3]))
-    )
+    parts = [int(part) for part in text.split('.') if part.isdecimal()]
+    major, minor, patch, *_rest = (*parts, 0, 0, 0)
+    return max(1, major * 1_000_000 + minor * 1000 + patch)
 
 
 def _cpu(record: wire.Record) -> dict[str, ty.Any]:

@@ -14,6 +14,7 @@
 import dataclasses
 import functools
 import pathlib
+import re
 
 from nova_accel.testing.xapi_simulator import schema
 
@@ -64,20 +65,37 @@ class Card:
     class_id: str
 
 
+_ID = re.compile('[0-9a-f]{4}', re.ASCII)
+_RESOLUTION = re.compile('[0-9]{2,5}x[0-9]{2,5}', re.ASCII)
+
+
+def _match(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
+hex_id = schema.parsed(
+    functools.partial(_match, _ID), 'id of four hexadecimal digits'
+)
+_resolution = schema.parsed(
+    functools.partial(_match, _RESOLUTION), 'resolution like 1920x1200'
+)
+
 _TYPE = {
     'model': schema.Key(schema.text),
     'framebuffer': schema.Key(schema.whole(1, 2**20)),
     'per_gpu': schema.Key(schema.whole(1, 1024)),
     'heads': schema.Key(schema.whole(1, 16), 4),
-    'resolution': schema.Key(schema.text, '5120x2880'),
+    'resolution': schema.Key(_resolution, '5120x2880'),
 }
 KEYS = {
     'source': schema.Key(schema.text),
-    'vendor_id': schema.Key(schema.text),
-    'device_id': schema.Key(schema.text),
+    'vendor_id': schema.Key(hex_id),
+    'device_id': schema.Key(hex_id),
     'vendor': schema.Key(schema.text),
     'device': schema.Key(schema.text),
-    'class_id': schema.Key(schema.text, '0300'),
+    'class_id': schema.Key(hex_id, '0300'),
     'implementation': schema.Key(schema.word(*IMPLEMENTATIONS), 'nvidia'),
     'gpus': schema.Key(schema.whole(1, 16), 1),
     'passthrough': schema.Key(schema.flag, True),

@@ -23,6 +23,11 @@ CHUNK = 1024 * 1024
 _ZEROS = bytes(CHUNK)
 
 
+def is_zero(data: bytes) -> bool:
+    """Whether all bytes are zero; as fast as memory is read."""
+    return data == bytes(len(data))
+
+
 class Images:
     """Disks by the reference of their VDI. What was never written is zero."""
 
@@ -36,7 +41,7 @@ class Images:
 
     def write(self, vdi: str, offset: int, data: bytes) -> None:
         """Write a piece; zeros leave a hole."""
-        if data.count(0) == len(data):
+        if is_zero(data):
             return
         handle = os.open(self._path(vdi), os.O_WRONLY | os.O_CREAT, 0o600)
         with open(handle, 'wb') as stream:

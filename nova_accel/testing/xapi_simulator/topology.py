@@ -201,16 +201,16 @@ def _board(here: cursor.Cursor) -> ty.Any:
 
 _PCI = {
     'address': Key(_pci),
-    'vendor_id': Key(schema.text),
-    'device_id': Key(schema.text),
-    'class_id': Key(schema.text),
+    'vendor_id': Key(cards.hex_id),
+    'device_id': Key(cards.hex_id),
+    'class_id': Key(cards.hex_id),
     'vendor': Key(schema.text, ''),
     'device': Key(schema.text, ''),
 }
 _USB = {
     'path': Key(schema.text),
-    'vendor_id': Key(schema.text),
-    'product_id': Key(schema.text),
+    'vendor_id': Key(cards.hex_id),
+    'product_id': Key(cards.hex_id),
     'serial': Key(schema.text, ''),
     'description': Key(schema.text, 'USB device'),
     'passthrough': Key(schema.flag, True),

@@ -101,7 +101,7 @@ def encode(
     used = [
         number
         for number, block in enumerate(_blocks(disk()))
-        if block.count(0) < len(block)
+        if not images.is_zero(block)
     ]
     entries = -(-size // BLOCK)
     table = -(-4 * entries // SECTOR) * SECTOR

@@ -139,6 +139,7 @@ class WireTest(common.PoolTestCase):
     def test_unknown(self):
         for function in (
             self.api.VM.fly,
+            self.api.VM.get_all_records_where,
             self.api.plane.start,
             self.api.nothing,
         ):

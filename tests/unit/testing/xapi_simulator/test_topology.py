@@ -143,6 +143,13 @@ class WrongTest(testtools.TestCase):
             'faults[0].error',
         ),
         (
+            'version: 1\nhosts:\n  xen1:\n    pci:\n'
+            '    - address: "0000:01:00.0"\n      vendor_id: "nvidia"\n'
+            '      device_id: "0001"\n      class_id: "0300"\n',
+            6,
+            'hosts.xen1.pci[0].vendor_id',
+        ),
+        (
             'version: 1\nhosts:\n  xen1:\n    address: here\n',
             4,
             'hosts.xen1.address',

@@ -30,9 +30,11 @@ import threading
 from nova_accel.backends import base
 from nova_accel.core import adoption
 from nova_accel.core import device
+from nova_accel.core import identity
 from nova_accel.core import inventory
 from nova_accel.core import ledger
 from nova_accel.core import memo
+from nova_accel.core import naming
 from nova_accel.core import packing
 from nova_accel.core import request
 from nova_accel.core import snapshot
@@ -69,7 +71,8 @@ class Manager:
         self._announced: frozenset[inventory.Claim] = frozenset()
         # Units that no server holds and that a guest uses nonetheless.
         self._stuck: frozenset[inventory.Claim] = frozenset()
-        self._known_ids = memo.Memo(_known_ids)
+        self._ids = memo.Memo(_ids_in_use)
+        self._who = memo.Memo(_who)
         self._loose = memo.Memo(_loose)
         self._occupied = memo.Memo(_union)
         self._described = memo.Memo(_described)
@@ -116,12 +119,7 @@ class Manager:
         node = self.now.node
         with self._looking:
             view = self._discover(rules)
-            ids = self._known_ids(self._known, self._held)
-            check(
-                inventory.offer(
-                    node, rules, view.devices, ids, self._elsewhere
-                )
-            )
+            check(self._offer(node, rules, view))
             self._rules = rules
             self._take(node, view)
 
@@ -173,17 +171,15 @@ class Manager:
         """
         with self._taking:
             old, rules = self._snapshot, self._rules
-            ids = self._known_ids(self._known, self._held)
+            ids = self._in_use()
             view = old.view if view is None else view
             same = old.serves(node, rules, ids)
-            if same and old.view is view:
+            if same and old.view is view and old.ids.who == ids.who:
                 return
             if same and old.view.devices == view.devices:
-                self._snapshot = dataclasses.replace(old, view=view)
+                self._snapshot = dataclasses.replace(old, view=view, ids=ids)
                 return
-            offer = inventory.offer(
-                node, rules, view.devices, ids, self._elsewhere
-            )
+            offer = self._offer(node, rules, view)
             self._seen = inventory.joined(self._seen, offer)
             self._snapshot = snapshot.Snapshot(
                 node,
@@ -194,6 +190,19 @@ class Manager:
                 old.adopted,
             )
         self._say(offer)
+
+    def _in_use(self) -> identity.InUse:
+        known = self._known
+        return self._ids(known, self._held, self._who(known))
+
+    def _offer(
+        self,
+        node: inventory.Node,
+        rules: whitelist.Whitelist,
+        view: device.HostView,
+    ) -> inventory.Offer:
+        ids = self._in_use()
+        return inventory.offer(node, rules, view.devices, ids, self._elsewhere)
 
     def _say(self, offer: inventory.Offer) -> None:
         """Log why a device is withheld, once per reason."""
@@ -587,15 +596,22 @@ def _is_live_migratable(pool: inventory.Pool | None, vgpu: bool) -> bool:
     return vgpu if said is None else said
 
 
-def _known_ids(
-    known: Known, held: frozenset[inventory.Claim]
-) -> frozenset[str]:
-    """Stable ids already in use; they are never changed again."""
+def _ids_in_use(
+    known: Known,
+    held: frozenset[inventory.Claim],
+    who: collections.abc.Mapping[str, str],
+) -> identity.InUse:
+    """Stable ids that are never changed again."""
     units = (inventory.read_unit(claim.unit) for claim in held)
-    return frozenset(
-        [one.stable_id for one in known.values()]
-        + [unit.device for unit in units if unit is not None]
-    )
+    claimed = frozenset(unit.device for unit in units if unit is not None)
+    ids = claimed.union(one.stable_id for one in known.values())
+    return identity.InUse(ids, claimed, who)
+
+
+def _who(known: Known) -> dict[str, str]:
+    """Return what Placement remembers of devices, by short id."""
+    traits = (trait for one in known.values() for trait in one.traits)
+    return dict(filter(None, map(naming.read_who, traits)))
 
 
 def _place(claim: inventory.Claim) -> tuple[str, str]:

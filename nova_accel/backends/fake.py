@@ -65,6 +65,11 @@ class FakeBackend(base.Backend):
         self.busy.clear()
         self._replace(mdevs=())
 
+    def rewire(self, devices: collections.abc.Iterable[device.Device]) -> None:
+        """Be another machine from now on; what was on it is lost."""
+        self.busy.clear()
+        self._replace(devices=_ordered(devices), mdevs=())
+
     def _replace(self, **changes: object) -> None:
         view = dataclasses.replace(
             self._view,

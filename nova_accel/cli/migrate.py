@@ -132,6 +132,7 @@ def _plan(args: argparse.Namespace) -> Outcome:
     from nova_accel.cli import planning
     from nova_accel.cli import steps
     from nova_accel.cli import usage
+    from nova_accel.core import identity
     from nova_accel.core import inventory
     from nova_accel.core import snapshot
 
@@ -145,7 +146,7 @@ def _plan(args: argparse.Namespace) -> Outcome:
     node = inventory.Node(name, args.node_uuid or look.NO_UUID)
     offer = inventory.offer(node, rules, view.devices)
     now = snapshot.Snapshot(
-        node, rules, view, frozenset(), snapshot.Index(node, offer)
+        node, rules, view, identity.NOTHING, snapshot.Index(node, offer)
     )
     found = usage.find(now, guests)
     rows = tuple(planning.compare(plan, offer))

@@ -21,6 +21,7 @@ from nova_accel.cli import survey as surveys
 from nova_accel.cli import text
 from nova_accel.core import device
 from nova_accel.core import inventory
+from nova_accel.core import naming
 from nova_accel.core import topology
 from nova_accel.core import whitelist
 
@@ -126,7 +127,7 @@ def _branch(
             f'max_unit {record.max_unit}'
             + (f' ({model.name})' if model else '')
         )
-    leaves.append('traits ' + ' '.join(sorted(provider.traits)))
+    leaves.append('traits ' + ' '.join(_telling(provider.traits)))
     return render.Branch(
         provider.name, tuple(map(render.Branch, leaves)), strong=True
     )
@@ -170,7 +171,7 @@ def _provider_rows(
                 str(record.max_unit),
                 model.name if model else '',
                 '' if pool.numa_node is None else str(pool.numa_node),
-                ' '.join(sorted(provider.traits)),
+                ' '.join(_telling(provider.traits)),
             )
 
 
@@ -220,3 +221,10 @@ def _summary(survey: surveys.Survey) -> str:
         f'{text.count(len(offer.idle_rules), "rule")} without a device here',
     ]
     return f'{", ".join(parts)}.'
+
+
+def _telling(
+    traits: collections.abc.Iterable[str],
+) -> collections.abc.Iterator[str]:
+    """Yield the traits that a flavor may ask for: no memories of ours."""
+    return (t for t in sorted(traits) if naming.read_who(t) is None)

@@ -14,16 +14,24 @@
 The rules, in this order:
 
 1. An id that a provider or a claim already goes by stays, as long as this
-   card alone carries it.
+   card alone carries it: a serial number before a place, and of two places
+   the one that a claim names.
 2. Otherwise the first id, best source first, that no other card carries.
 3. Two cards that cannot be told apart have none: ambiguity is refused,
    never guessed. The same holds for a card that shares the id by which a
    provider already goes: either could be the one that is in use.
 
+A serial number says who a device is, among those of its make. A slot, a
+path and an address say only where it is: such an id names the make as well,
+and the serial number if there is one that tells nothing, so that another
+device in the same place never inherits it. An address changes whenever cards
+are added; it serves where no other card of the host is of the same make.
+
 Virtual functions of a listed physical function need no id of their own:
 they are numbered within it.
 """
 
+import collections
 import collections.abc
 import dataclasses
 
@@ -32,6 +40,12 @@ from nova_accel.core import naming
 from nova_accel.core import topology
 
 _NAMED = 4
+_ADDRESS = 'pci'
+# Ids that say where a device is, and not who it is.
+_PLACES = frozenset({'slot', 'path', _ADDRESS})
+
+_Ids = frozenset[str]
+_NONE: _Ids = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,72 +56,223 @@ class Identities:
     :ivar ids: ``Device.name`` of a card -> its stable id.
     :ivar faults: ``Device.name`` of a card without an id -> why.
     :ivar present: every id that any card here carries, used or not.
+    :ivar contested: known ids of cards that carry several of them. What
+        becomes of those depends on what is held.
+    :ivar doubts: ``Device.name`` of a card with an id -> why nobody else
+        may get it.
     """
 
     cards: collections.abc.Mapping[str, topology.Card]
     ids: collections.abc.Mapping[str, str]
     faults: collections.abc.Mapping[str, str]
-    present: frozenset[str]
+    present: _Ids
+    contested: _Ids = _NONE
+    doubts: collections.abc.Mapping[str, str] = dataclasses.field(
+        default_factory=dict
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class InUse:
+    """Stable ids that are never changed again.
+
+    :ivar known: those that a provider or a claim goes by.
+    :ivar held: those of them that a claim names.
+    :ivar who: short id -> hash of what was said of the device that goes by
+        it, as ``naming.read_who`` gives them. Of whom another thing is said
+        is another device, though it may tell the same serial number or be in
+        the same place.
+    """
+
+    known: _Ids = _NONE
+    held: _Ids = _NONE
+    who: collections.abc.Mapping[str, str] = dataclasses.field(
+        default_factory=dict
+    )
+
+    def knows(self, stable_id: str) -> bool:
+        """Tell whether something went by an id; pools keep short ones."""
+        return (
+            stable_id in self.known or naming.short_id(stable_id) in self.who
+        )
+
+
+NOTHING = InUse()
 
 
 def establish(
     node_name: str,
     cards: collections.abc.Iterable[topology.Card],
-    known_ids: collections.abc.Set[str] = frozenset(),
+    in_use: InUse = NOTHING,
 ) -> Identities:
-    """Give each card its stable id.
+    """Give each card its stable id."""
+    return _Work(node_name, tuple(cards), in_use).done()
 
-    :param known_ids: stable ids already in use by a provider or a claim.
+
+def make(dev: device.Device) -> str:
+    """Name what a device is, whichever of its kind.
+
+    >>> make(t4)  # doctest: +SKIP
+    '10de-1eb8-10de-12a2'
     """
-    carried = [
-        (
-            card,
-            tuple(
-                dict.fromkeys(
-                    naming.fit(node_name, i) for i in card.device.ids
-                )
-            ),
-        )
-        for card in cards
-    ]
-    carriers: dict[str, list[device.Device]] = {}
-    for card, ids in carried:
-        for stable_id in ids:
-            carriers.setdefault(stable_id, []).append(card.device)
-    chosen: dict[str, topology.Card] = {}
-    faults: dict[str, str] = {}
-    for card, ids in carried:
-        choice = _choose(ids, carriers, known_ids)
-        if choice is None:
-            faults[card.device.name] = _fault(card.device, ids, carriers)
+    parts = [dev.vendor_id, dev.product_id]
+    if dev.subsystem_vendor_id:
+        parts += [dev.subsystem_vendor_id, dev.subsystem_product_id]
+    return '-'.join(parts)
+
+
+def is_place(stable_id: str) -> bool:
+    """Tell an id that says where a device is, and not who it is."""
+    return stable_id.partition(':')[0] in _PLACES
+
+
+def place_of(stable_id: str) -> str:
+    """Return the part of an id that says where, '' if none does."""
+    return stable_id.rpartition(':')[0] if is_place(stable_id) else ''
+
+
+def carried(dev: device.Device) -> tuple[str, ...]:
+    """Return the ids of a device, best source first, made unmistakable.
+
+    A device that was known by its place before its serial number could be
+    read carries that id, too.
+    """
+    kinds = [make(dev)]
+    if dev.serial:
+        kinds.insert(0, f'{kinds[0]}@{naming.short_id(dev.serial)}')
+    found: dict[str, None] = {}
+    for stable_id in dev.ids:
+        if is_place(stable_id):
+            found.update((f'{stable_id}:{kind}', None) for kind in kinds)
         else:
+            found[stable_id] = None
+    return tuple(found)
+
+
+def who(stable_id: str, dev: device.Device) -> str:
+    """Return all that tells a device from a stranger with the same id."""
+    return f'{make(dev)} {dev.serial}' if is_place(stable_id) else make(dev)
+
+
+def may_be(stable_id: str, dev: device.Device, in_use: InUse) -> bool:
+    """Tell whether a device is the one that an id was given to.
+
+    One of which no serial number was known may tell one today. One that has
+    told a serial number, and tells none today, is not recognised.
+    """
+    remembered = in_use.who.get(naming.short_id(stable_id))
+    if remembered is None:
+        return True
+    mute = dataclasses.replace(dev, serial='')
+    return remembered in {
+        naming.short_id(who(stable_id, each)) for each in (dev, mute)
+    }
+
+
+_IN_DOUBT = (
+    'it goes by {!r}, and a server holds {!r}, which may be this very device: '
+    'delete or move that server'
+)
+
+
+class _Work:
+    """One run of ``establish``."""
+
+    def __init__(
+        self,
+        node_name: str,
+        cards: tuple[topology.Card, ...],
+        in_use: InUse,
+    ) -> None:
+        self._in_use = in_use
+        self._held = in_use.held
+        self._cards = cards
+        self._ids = [
+            tuple(
+                fitted
+                for i in carried(card.device)
+                if may_be(
+                    (fitted := naming.fit(node_name, i)), card.device, in_use
+                )
+            )
+            for card in cards
+        ]
+        self._carriers: dict[str, list[device.Device]] = {}
+        for card, ids in zip(cards, self._ids, strict=True):
+            for stable_id in ids:
+                self._carriers.setdefault(stable_id, []).append(card.device)
+        self._makes = collections.Counter(make(card.device) for card in cards)
+
+    def done(self) -> Identities:
+        chosen: dict[str, topology.Card] = {}
+        faults: dict[str, str] = {}
+        doubts: dict[str, str] = {}
+        contested: set[str] = set()
+        for card, ids in zip(self._cards, self._ids, strict=True):
+            name = card.device.name
+            known = [i for i in ids if self._in_use.knows(i)]
+            if len(known) > 1:
+                contested.update(known)
+            choice = self._choose(card.device, ids, known)
+            if choice is None:
+                faults[name] = self._fault(card.device, ids)
+                continue
             chosen[choice] = card
-    names = {card.device.name: i for i, card in chosen.items()}
-    return Identities(chosen, names, faults, frozenset(carriers))
+            others = [i for i in ids if i in self._held and i != choice]
+            if others:
+                doubts[name] = _IN_DOUBT.format(choice, others[0])
+        names = {card.device.name: i for i, card in chosen.items()}
+        return Identities(
+            chosen,
+            names,
+            faults,
+            frozenset(self._carriers),
+            frozenset(contested),
+            doubts,
+        )
 
+    def _choose(
+        self, dev: device.Device, ids: tuple[str, ...], known: list[str]
+    ) -> str | None:
+        sure = [i for i in known if not is_place(i)]
+        held = [i for i in known if i in self._held]
+        usable = sure or held or known or ids
+        return next((i for i in usable if self._is_unique(dev, i)), None)
 
-def _choose(
-    ids: tuple[str, ...],
-    carriers: collections.abc.Mapping[str, list[device.Device]],
-    known_ids: collections.abc.Set[str],
-) -> str | None:
-    known = [i for i in ids if i in known_ids]
-    return next((i for i in known or ids if len(carriers[i]) == 1), None)
+    def _is_unique(self, dev: device.Device, stable_id: str) -> bool:
+        if len(self._carriers[stable_id]) > 1:
+            return False
+        at_an_address = stable_id.startswith(f'{_ADDRESS}:')
+        return not at_an_address or self._makes[make(dev)] == 1
 
+    def _fault(self, dev: device.Device, ids: tuple[str, ...]) -> str:
+        shared = next((i for i in ids if len(self._carriers[i]) > 1), None)
+        if shared is not None:
+            return self._twins(dev, self._carriers[shared], repr(shared))
+        if not ids:
+            return 'the hypervisor gives no stable id for it'
+        alike = [
+            card.device
+            for card in self._cards
+            if make(card.device) == make(dev)
+        ]
+        return self._twins(dev, alike, '')
 
-def _fault(
-    dev: device.Device,
-    ids: tuple[str, ...],
-    carriers: collections.abc.Mapping[str, list[device.Device]],
-) -> str:
-    shared = next((i for i in ids if len(carriers[i]) > 1), None)
-    if shared is None:
-        return 'the hypervisor gives no stable id for it'
-    twins = [twin for twin in carriers[shared] if twin.name != dev.name]
-    names = ', '.join(f'{t.label} at {t.address}' for t in twins[:_NAMED])
-    more = ' and others' if len(twins) > _NAMED else ''
-    return (
-        f'it cannot be told from {names}{more}: all carry the id {shared!r}; '
-        f'remove one of them, or put them into slots that the firmware '
-        f'numbers'
-    )
+    @staticmethod
+    def _twins(
+        dev: device.Device,
+        alike: collections.abc.Iterable[device.Device],
+        shared: str,
+    ) -> str:
+        twins = [twin for twin in alike if twin.name != dev.name]
+        names = ', '.join(f'{t.label} at {t.address}' for t in twins[:_NAMED])
+        more = ' and others' if len(twins) > _NAMED else ''
+        why = (
+            f'all carry the id {shared}'
+            if shared
+            else 'only their addresses differ, and those change'
+        )
+        return (
+            f'it cannot be told from {names}{more}: {why}; remove one of '
+            f'them, or put them into slots that the firmware numbers'
+        )

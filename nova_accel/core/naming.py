@@ -33,6 +33,7 @@ _MAX_SYMBOL = 255
 # Leaves room for the rest of a pool's id under the longest node name.
 _MAX_RULE = 40
 
+_WHO = 'CUSTOM_ACCEL_WHO_'
 _POOL = 'pool'
 HOST_WIDE = 'host'
 
@@ -118,6 +119,7 @@ def numa_place(numa_node: int | None) -> str:
     return f'numa{"-unknown" if numa_node is None else numa_node}'
 
 
+@functools.lru_cache(maxsize=8192)
 def short_id(stable_id: str) -> str:
     """Eight upper-case hex digits that stand for an id inside a trait."""
     return hashlib.sha256(stable_id.encode()).hexdigest()[:8].upper()
@@ -230,6 +232,20 @@ def vendor_trait(vendor_id: str) -> str:
 
 def product_trait(vendor_id: str, product_id: str) -> str:
     return custom('ACCEL_PRODUCT', vendor_id, product_id)
+
+
+def who_trait(stable_id: str, who: str) -> str:
+    """Trait that remembers what goes by a stable id.
+
+    :param who: all by which it is told from a stranger.
+    """
+    return f'{_WHO}{short_id(stable_id)}_{short_id(who)}'
+
+
+def read_who(trait: str) -> tuple[str, str] | None:
+    """Return the short id and the hash in ``who_trait``, None for others."""
+    short, _, who = trait.removeprefix(_WHO).partition('_')
+    return (short, who) if trait.startswith(_WHO) and who else None
 
 
 def model_trait(model_name: str) -> str:

@@ -16,6 +16,7 @@ import dataclasses
 import functools
 
 from nova_accel.core import device
+from nova_accel.core import identity
 from nova_accel.core import inventory
 from nova_accel.core import naming
 from nova_accel.core import whitelist
@@ -87,7 +88,7 @@ class Snapshot:
     node: inventory.Node
     rules: whitelist.Whitelist
     view: device.HostView
-    known_ids: frozenset[str]
+    ids: identity.InUse
     index: Index
     adopted: collections.abc.Mapping[str, inventory.Claim] = dataclasses.field(
         default_factory=dict
@@ -98,14 +99,34 @@ class Snapshot:
         self,
         node: inventory.Node,
         rules: whitelist.Whitelist,
-        ids: frozenset[str],
+        ids: identity.InUse,
     ) -> bool:
         """Tell whether the same devices would make the same offer.
 
-        Ids that it has chosen anyway change nothing.
+        Ids that it has chosen anyway change nothing, and what is held only
+        matters to a card that goes by several.
         """
-        return (self.node, self.rules) == (node, rules) and (
-            ids - self.known_ids <= self.offer.cards.keys()
+        return (
+            (self.node, self.rules) == (node, rules)
+            and ids.known - self.ids.known <= self.offer.cards.keys()
+            and (ids.held ^ self.ids.held).isdisjoint(self.offer.contested)
+            and self._fits(ids)
+        )
+
+    def _fits(self, ids: identity.InUse) -> bool:
+        """Tell whether what is remembered now makes no card another."""
+        old, new = self.ids.who, ids.who
+        if old == new:
+            return True
+        if not old.keys() <= new.keys():
+            return False
+        changed = {short for short in new if old.get(short) != new[short]}
+        cards = self.offer.cards
+        return all(
+            stable_id in cards
+            and identity.may_be(stable_id, cards[stable_id].device, ids)
+            for stable_id in self.offer.present
+            if naming.short_id(stable_id) in changed
         )
 
     @property
@@ -172,6 +193,6 @@ NOTHING = Snapshot(
     _NOWHERE,
     whitelist.Whitelist(),
     device.HostView(),
-    frozenset(),
+    identity.NOTHING,
     Index(_NOWHERE, inventory.Offer()),
 )

@@ -44,18 +44,18 @@ def offer(
     node: values.Node,
     rules: whitelist.Whitelist,
     devices: collections.abc.Iterable[device.Device],
-    known_ids: collections.abc.Set[str] = frozenset(),
+    in_use: identity.InUse = identity.NOTHING,
     elsewhere: Elsewhere = nowhere,
 ) -> values.Offer:
     """Work out what the whitelist offers of the devices that are there.
 
     The order of ``devices`` does not matter.
 
-    :param known_ids: stable ids that providers or claims already go by.
+    :param in_use: stable ids that providers or claims already go by.
     """
     listed = sorted(devices, key=topology.order)
     cards = topology.cards(listed)
-    identities = identity.establish(node.name, cards, known_ids)
+    identities = identity.establish(node.name, cards, in_use)
     matches = _matches(rules, listed)
     shared = conflict.of_groups(listed, matches)
     identities = dataclasses.replace(
@@ -84,6 +84,7 @@ def offer(
         rules=rules.rules,
         cards=identities.cards,
         present=identities.present,
+        contested=identities.contested,
     )
 
 
@@ -176,6 +177,8 @@ def _use(
     reason = conflict.of_card(card, mine)
     if reason is None:
         reason = identities.faults.get(card.device.name)
+    if reason is None:
+        reason = identities.doubts.get(card.device.name)
     if reason is not None:
         raise exception.NotOffered(reason=reason)
     stable_id = identities.ids[card.device.name]
@@ -214,7 +217,7 @@ def _vgpus(
         stable_id,
         rule,
         stocks,
-        _traits(rule, (card.device,), chosen),
+        _traits(rule, (card.device,), chosen) | {_who(stable_id, card.device)},
         devices=_members(card, serving | mine.keys()),
         numa_node=card.device.numa_node,
         exclusive=not any(dev.mixed for dev in card.members),
@@ -285,6 +288,10 @@ def _traits(
     return frozenset(traits)
 
 
+def _who(stable_id: str, dev: device.Device) -> str:
+    return naming.who_trait(stable_id, identity.who(stable_id, dev))
+
+
 def _display_traits(
     model: device.VgpuModel,
 ) -> collections.abc.Iterator[str]:
@@ -315,7 +322,8 @@ def _functions(
         stable_id,
         rule,
         stocks,
-        _traits(rule, (unit.function for unit in units)),
+        _traits(rule, (unit.function for unit in units))
+        | {_who(stable_id, card.device)},
         devices=_members(card, mine),
         numa_node=card.device.numa_node,
         blocks=_blocks(rule, stocks),
@@ -365,7 +373,9 @@ def _pools_of(
             stable_id,
             rule,
             (values.Stock(_pci_class(rule, devices[0]), units),),
-            _traits(rule, devices),
+            _traits(rule, devices).union(
+                _who(unit.id.device, unit.function) for unit in units
+            ),
             devices=devices,
             numa_node=nodes.pop() if len(nodes) == 1 else None,
         )

@@ -145,6 +145,8 @@ def _offered(
     known = {rc: before[rc] for rc in before if rc in beyond}
     records.update(_withdrawn(known, beyond))
     traits = pool.traits | in_use | idle
+    if memory is not None:
+        traits |= set(_away(host, memory))
     return _provider(host, rp, pool.stable_id, records, traits)
 
 
@@ -218,6 +220,17 @@ def _missing(
     if idle:
         idle -= in_use | set(map(naming.missing_trait, present))
     return in_use, frozenset(idle)
+
+
+def _away(
+    host: _Host, memory: values.KnownProvider
+) -> collections.abc.Iterator[str]:
+    """Yield what is remembered of devices that no provider offers now."""
+    offered = host.offer.offered
+    for trait in memory.traits:
+        who = naming.read_who(trait)
+        if who is not None and who[0] not in offered:
+            yield trait
 
 
 def _lost(host: _Host, stable_id: str) -> frozenset[str]:

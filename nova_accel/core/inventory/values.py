@@ -115,6 +115,7 @@ class Offer:
     :ivar rules: all rules of the whitelist.
     :ivar cards: stable id -> card, offered or not: who a claim is about.
     :ivar present: every stable id that a device here carries, used or not.
+    :ivar contested: see ``identity.Identities``.
     """
 
     pools: tuple[Pool, ...] = ()
@@ -126,6 +127,7 @@ class Offer:
         default_factory=dict
     )
     present: frozenset[str] = frozenset()
+    contested: frozenset[str] = frozenset()
 
     @property
     def devices(self) -> tuple[device.Device, ...]:
@@ -134,6 +136,16 @@ class Offer:
             *(dev for pool in self.pools for dev in pool.devices),
             *(entry.device for entry in self.withheld),
             *self.unlisted,
+        )
+
+    @functools.cached_property
+    def offered(self) -> frozenset[str]:
+        """Short ids of the cards that are parts of a pool."""
+        return frozenset(
+            naming.short_id(stable_id)
+            for pool in self.pools
+            for stock in pool.stocks
+            for stable_id in stock.devices
         )
 
     def locate(self, unit: naming.UnitId) -> device.Device | None:

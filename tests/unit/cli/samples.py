@@ -40,7 +40,7 @@ def card(bus: int, function: int = 0, **facts: ty.Any) -> device.Device:
     }
     return device.Device(
         name=f'pci_{bus:02x}_{function}',
-        ids=(f'pci:{address}',),
+        ids=(f'path:0000-{bus:02x}.{function}', f'pci:{address}'),
         address=address,
         **{**known, **facts},
     )

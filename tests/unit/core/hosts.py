@@ -15,6 +15,7 @@ import dataclasses
 import random
 
 from nova_accel.core import device
+from nova_accel.core import identity
 from nova_accel.core import inventory
 from nova_accel.core import naming
 from nova_accel.core import whitelist
@@ -105,7 +106,11 @@ def offer(
     elsewhere=inventory.nowhere,
 ):
     return inventory.offer(
-        node, whitelist.Whitelist(tuple(rules)), devices, known_ids, elsewhere
+        node,
+        whitelist.Whitelist(tuple(rules)),
+        devices,
+        identity.InUse(frozenset(known_ids)),
+        elsewhere,
     )
 
 

@@ -239,3 +239,17 @@ class SymbolTest(testtools.TestCase):
         self.assertTrue(naming.is_missing_trait(one))
         self.assertTrue(naming.is_missing_trait(naming.MISSING))
         self.assertFalse(naming.is_missing_trait(naming.MANAGED))
+
+
+class WhoTest(testtools.TestCase):
+    def test_both_directions(self) -> None:
+        trait = naming.who_trait('sn:1', '10de-1eb8')
+        self.assertRegex(trait, '^CUSTOM_ACCEL_WHO_[0-9A-F]{8}_[0-9A-F]{8}$')
+        self.assertEqual(
+            (naming.short_id('sn:1'), naming.short_id('10de-1eb8')),
+            naming.read_who(trait),
+        )
+
+    def test_no_other_trait_is_one(self) -> None:
+        for trait in (naming.MANAGED, 'CUSTOM_ACCEL_WHO_1', 'CUSTOM_CUDA'):
+            self.assertIsNone(naming.read_who(trait))

@@ -14,6 +14,7 @@ import dataclasses
 import testtools
 
 from nova_accel.core import device
+from nova_accel.core import identity
 from nova_accel.core import inventory
 from nova_accel.core import naming
 from nova_accel.core import snapshot
@@ -33,7 +34,7 @@ def taken(*rules, devices=(CARD,), mdevs=(), known_ids=frozenset()):
         hosts.NODE,
         whitelist.Whitelist(rules),
         device.HostView(tuple(devices), tuple(sorted(mdevs))),
-        known_ids,
+        identity.InUse(frozenset(known_ids)),
         snapshot.Index(hosts.NODE, found),
     )
 
@@ -144,10 +145,24 @@ class ServesTest(testtools.TestCase):
 
     def serves(self, rule=RULE, node=hosts.NODE, ids=()):
         rules = whitelist.Whitelist((rule,))
-        return self.now.serves(node, rules, frozenset(ids))
+        return self.now.serves(node, rules, identity.InUse(frozenset(ids)))
 
     def test_the_same(self):
         self.assertTrue(self.serves(ids={'sn:1'}))
+
+    def test_what_is_remembered_of_another_card(self):
+        for who, expected in (
+            ('10de-1eb8', True),
+            ('10de-20b5', False),
+        ):
+            trait = naming.who_trait('sn:1', who)
+            in_use = identity.InUse(
+                frozenset({'sn:1'}), who=dict([naming.read_who(trait)])
+            )
+            rules = self.now.rules
+            self.assertEqual(
+                expected, self.now.serves(hosts.NODE, rules, in_use)
+            )
 
     def test_ids_that_go_change_nothing(self):
         self.assertTrue(self.serves())
@@ -155,7 +170,8 @@ class ServesTest(testtools.TestCase):
     def test_an_id_it_would_choose_anyway(self):
         now = taken(RULE)
         rules = whitelist.Whitelist((RULE,))
-        self.assertTrue(now.serves(hosts.NODE, rules, frozenset({'sn:1'})))
+        in_use = identity.InUse(frozenset({'sn:1'}))
+        self.assertTrue(now.serves(hosts.NODE, rules, in_use))
 
     def test_an_id_that_may_change_a_choice(self):
         self.assertFalse(self.serves(ids={'path:1'}))

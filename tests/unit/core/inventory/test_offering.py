@@ -509,6 +509,7 @@ class VgpuTest(testtools.TestCase):
                 'CUSTOM_ACCEL_MANAGED',
                 'CUSTOM_ACCEL_VENDOR_10DE',
                 'CUSTOM_ACCEL_PRODUCT_10DE_1EB8',
+                naming.who_trait('sn:1', '10de-1eb8'),
                 'CUSTOM_ACCEL_MODEL_GRID_T4_1B',
                 'HW_GPU_MAX_DISPLAY_HEADS_4',
                 'HW_GPU_RESOLUTION_W1024H768',
@@ -638,9 +639,9 @@ class PassthroughTest(testtools.TestCase):
     def test_id_in_use_names_the_unit_too(self):
         rule = hosts.rule('r', 1, kind='pci')
         (pool,) = hosts.offer(
-            [rule], [hosts.pci(1)], known_ids={'path:1'}
+            [rule], [hosts.pci(1)], known_ids={'path:1:10de-20b5'}
         ).pools
-        self.assertEqual(['path:1'], list(pool.stocks[0].by_id))
+        self.assertEqual(['path:1:10de-20b5'], list(pool.stocks[0].by_id))
 
 
 class LocateTest(testtools.TestCase):

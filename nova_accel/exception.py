@@ -127,6 +127,15 @@ class WitnessUnavailable(CannotLook):
     msg_fmt = '%(witness)s cannot be asked: %(reason)s'
 
 
+class BrokenOnPurpose(AccelError):
+    """What a driver of ``nova_accel.testing.broken`` answers."""
+
+    msg_fmt = (
+        'This host runs a driver that is broken on purpose, to try tests: '
+        '%(operation)s does not work'
+    )
+
+
 class InvalidNodeDevice(AccelError):
     msg_fmt = 'The description of node device %(device)s is wrong: %(reason)s'
 

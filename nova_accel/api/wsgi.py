@@ -20,6 +20,11 @@ from nova import monkey_patch
 
 monkey_patch.patch(backend='threading')
 
+from nova import objects  # noqa: E402
+
+# What the handlers import has classes of them.
+objects.register_all()
+
 from nova_accel.api import deploy  # noqa: E402
 
 application = deploy.load()

@@ -62,6 +62,7 @@ def build(found: topology.Topology, first: str) -> world.World:
     one = world.World()
     one.users[found.user] = found.password
     one.targets = found.targets
+    one.guest_tools = found.guest_tools
     store = one.store
     pool = store.create('pool', name_label='pool', name_description='')
     hosts: dict[str, str] = {}
@@ -184,6 +185,7 @@ def _template(one: world.World) -> None:
         name_label='Other install media',
         is_a_template=True,
         is_default_template=True,
+        other_config={'default_template': 'true'},
         VCPUs_max=1,
         VCPUs_at_startup=1,
         **dict.fromkeys(memory.LIMITS, 256 * MIB),

@@ -83,7 +83,7 @@ def _board(
 
 def _metadata(card: cards.Card) -> dict[str, str]:
     """What a driver that can suspend its vGPUs says; content is opaque."""
-    return {'pgpu': f'simulated {card.name}'} if card.suspend else {}
+    return {'nvidia': f'simulated {card.name}'} if card.suspend else {}
 
 
 def _types(store: stores.Store, card: cards.Card) -> dict[str, int]:

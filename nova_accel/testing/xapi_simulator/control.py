@@ -21,6 +21,7 @@ JSON over HTTP under ``/simulator``, at any host's address, without a session:
 ``POST /simulator/events/lose``     ``{"count": 2}``: drop so many events
 ``POST /simulator/master``          ``{"host": "xen2"}``: change the master
 ``POST /simulator/host``            ``{"host": "xen2", "live": false}``
+``POST /simulator/guests``          ``{"tools": false}``: of those that start
 ``GET /simulator/calls``            message -> how often it came
 ``DELETE /simulator/calls``         count from 0
 ``GET /simulator/leftovers``        class -> objects that came since start
@@ -126,6 +127,14 @@ def set_live(one: world.World, body: Body) -> Body:
     return {}
 
 
+def set_tools(one: world.World, body: Body) -> Body:
+    tools = body.get('tools')
+    if not isinstance(tools, bool):
+        raise ValueError('tools must be true or false')
+    one.guest_tools = tools
+    return {}
+
+
 def calls(one: world.World, body: Body) -> dict[str, int]:
     return dict(sorted(one.counts.items()))
 
@@ -154,6 +163,7 @@ VERBS: dict[tuple[str, str], Verb] = {
     ('POST', 'events/lose'): lose_events,
     ('POST', 'master'): change_master,
     ('POST', 'host'): set_live,
+    ('POST', 'guests'): set_tools,
     ('GET', 'calls'): calls,
     ('DELETE', 'calls'): forget_calls,
     ('GET', 'leftovers'): leftovers,

@@ -14,6 +14,7 @@
 from nova_accel.testing.xapi_simulator import disks
 from nova_accel.testing.xapi_simulator import failure
 from nova_accel.testing.xapi_simulator import gpu
+from nova_accel.testing.xapi_simulator import guest
 from nova_accel.testing.xapi_simulator import pci
 from nova_accel.testing.xapi_simulator import scheduling
 from nova_accel.testing.xapi_simulator import store as stores
@@ -46,6 +47,7 @@ def build(one: world.World, vm: str, host: str, state: str) -> None:
     )
     one.next_domid += 1
     _add_console(one, vm, host)
+    guest.boot(one, vm)
     _note_start(store, vm)
 
 
@@ -101,6 +103,7 @@ def _note_start(store: stores.Store, vm: str) -> None:
 def leave(one: world.World, vm: str, state: str) -> None:
     """End the domain: everything is given back, whatever was taken."""
     store = one.store
+    guest.leave(store, vm)
     scheduling.release(one, vm)
     pci.give_back(one, vm)
     for vgpu in gpu.vgpus(store, vm):

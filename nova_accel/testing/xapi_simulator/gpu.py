@@ -15,6 +15,8 @@ As xen-api's xapi_pgpu_helpers and its scheduler: every vGPU on a GPU has the
 same type; a vGPU takes 2^20 / (how many of its type fit) of the GPU's 2^20.
 """
 
+import collections.abc
+import types
 import typing as ty
 
 from nova_accel.testing.xapi_simulator import failure
@@ -25,6 +27,17 @@ PASSTHROUGH = 'passthrough'
 DEPTH_FIRST = 'depth_first'
 
 NULL = stores.NULL
+
+Plan: ty.TypeAlias = collections.abc.Mapping[str, str]
+"""vGPU -> GPU that it is to get."""
+
+_NO_PLAN: Plan = types.MappingProxyType({})
+
+
+def is_pci(store: stores.Store, vgpu_type: str) -> bool:
+    """Whether a vGPU of the type is a PCI device: whole, or a function."""
+    implementation = store.get('VGPU_type', vgpu_type, 'implementation')
+    return implementation in (PASSTHROUGH, 'mxgpu', 'nvidia_sriov')
 
 
 def is_passthrough(store: stores.Store, vgpu_type: str) -> bool:
@@ -50,7 +63,12 @@ def _size(store: stores.Store, pgpu: str, vgpu_type: str) -> int:
     return SIZE // max(maximum.get(vgpu_type, 1), 1)
 
 
-def assert_capacity(store: stores.Store, pgpu: str, vgpu_type: str) -> None:
+def assert_capacity(
+    store: stores.Store,
+    pgpu: str,
+    vgpu_type: str,
+    plan: Plan = _NO_PLAN,
+) -> None:
     """Refuse a type that the GPU has no room for, in XAPI's order.
 
     :raises Failure: VGPU_TYPE_NOT_SUPPORTED, VGPU_TYPE_NOT_ENABLED,
@@ -63,7 +81,7 @@ def assert_capacity(store: stores.Store, pgpu: str, vgpu_type: str) -> None:
     ):
         types = store.get('PGPU', pgpu, field)
         if vgpu_type not in types:
-            raise failure.Failure(code, vgpu_type, _listed(types))
+            raise failure.Failure(code, vgpu_type, *types)
     for holder in holders(store, pgpu):
         running = store.get('VGPU', holder, 'type')
         if running != vgpu_type:
@@ -73,18 +91,15 @@ def assert_capacity(store: stores.Store, pgpu: str, vgpu_type: str) -> None:
                 vgpu_type,
                 running,
             )
-    if _left(store, pgpu, vgpu_type) < 1:
+    if _left(store, pgpu, vgpu_type, plan) < 1:
         raise failure.Failure(
             'PGPU_INSUFFICIENT_CAPACITY_FOR_VGPU', pgpu, vgpu_type
         )
 
 
-def _listed(refs: list[str]) -> str:
-    return f'[ {"; ".join(refs)} ]'
-
-
-def _left(store: stores.Store, pgpu: str, vgpu_type: str) -> int:
-    held = holders(store, pgpu)
+def _left(store: stores.Store, pgpu: str, vgpu_type: str, plan: Plan) -> int:
+    planned = [vgpu for vgpu, place in plan.items() if place == pgpu]
+    held = holders(store, pgpu) + planned
     if is_passthrough(store, vgpu_type):
         return 0 if held or is_attached(store, pgpu) else 1
     used = sum(
@@ -101,15 +116,20 @@ def is_attached(store: stores.Store, pgpu: str) -> bool:
     )
 
 
-def remaining(store: stores.Store, pgpu: str, vgpu_type: str) -> int:
+def remaining(
+    store: stores.Store,
+    pgpu: str,
+    vgpu_type: str,
+    plan: Plan = _NO_PLAN,
+) -> int:
     """Return how many more fit; 0 where none may, whatever the reason."""
     store.row('VGPU_type', vgpu_type)
     store.row('PGPU', pgpu)
     try:
-        assert_capacity(store, pgpu, vgpu_type)
+        assert_capacity(store, pgpu, vgpu_type, plan)
     except failure.Failure:
         return 0
-    return _left(store, pgpu, vgpu_type)
+    return _left(store, pgpu, vgpu_type, plan)
 
 
 def of_host(store: stores.Store, group: str, host: str) -> list[str]:
@@ -119,15 +139,23 @@ def of_host(store: stores.Store, group: str, host: str) -> list[str]:
 
 
 def choose(
-    store: stores.Store, group: str, host: str, vgpu_type: str
+    store: stores.Store,
+    group: str,
+    host: str,
+    vgpu_type: str,
+    plan: Plan = _NO_PLAN,
 ) -> str | None:
     """Return the GPU that a vGPU gets; None if none has room.
 
     depth_first fills the fullest, breadth_first takes the emptiest.
+
+    :param plan: what other vGPUs of the same VM are to get.
     """
+    if not store.exists(group):
+        return None
     room: list[tuple[int, int, str]] = []
     for number, pgpu in enumerate(of_host(store, group, host)):
-        left = remaining(store, pgpu, vgpu_type)
+        left = remaining(store, pgpu, vgpu_type, plan)
         if left:
             room.append((left, number, pgpu))
     if not room:

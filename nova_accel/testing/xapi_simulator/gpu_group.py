@@ -57,14 +57,23 @@ def create(
 
 
 def destroy(call: world.Call, group: str) -> None:
-    record = call.store.record('GPU_group', group)
-    for code, field in (
-        ('GPU_GROUP_CONTAINS_PGPU', 'PGPUs'),
-        ('GPU_GROUP_CONTAINS_VGPU', 'VGPUs'),
+    """vGPUs that no VM runs with go with it."""
+    store = call.store
+    record = store.record('GPU_group', group)
+    running = [
+        vgpu
+        for vgpu in record['VGPUs']
+        if store.get('VGPU', vgpu, 'currently_attached')
+    ]
+    for code, found in (
+        ('GPU_GROUP_CONTAINS_VGPU', running),
+        ('GPU_GROUP_CONTAINS_PGPU', record['PGPUs']),
     ):
-        if record[field]:
-            raise failure.Failure(code, f'[ {"; ".join(record[field])} ]')
-    call.store.delete('GPU_group', group)
+        if found:
+            raise failure.Failure(code, *found)
+    for vgpu in record['VGPUs']:
+        store.delete('VGPU', vgpu)
+    store.delete('GPU_group', group)
 
 
 def get_remaining_capacity(

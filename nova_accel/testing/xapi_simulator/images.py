@@ -85,7 +85,7 @@ class Writer:
         """:raises Failure: the disk is too small."""
         if self._offset + len(data) > self._size:
             raise failure.Failure(
-                'VDI_TOO_SMALL', self._vdi, self._offset + len(data)
+                'INTERNAL_ERROR', 'vhd-tool: No space left on device'
             )
         self._images.write(self._vdi, self._offset, data)
         self._offset += len(data)

@@ -82,14 +82,22 @@ def create(call: world.Call, args: dict[str, object]) -> str:
 
 
 def destroy(call: world.Call, network: str) -> None:
+    """VIFs that no VM runs with go with it."""
     store = call.store
-    for code, field in (
-        ('NETWORK_CONTAINS_VIF', 'VIFs'),
-        ('NETWORK_CONTAINS_PIF', 'PIFs'),
+    record = store.record('network', network)
+    running = [
+        vif
+        for vif in record['VIFs']
+        if store.get('VIF', vif, 'currently_attached')
+    ]
+    for code, found in (
+        ('NETWORK_CONTAINS_VIF', running),
+        ('NETWORK_CONTAINS_PIF', record['PIFs']),
     ):
-        found = store.get('network', network, field)
         if found:
-            raise failure.Failure(code, f'[ {"; ".join(found)} ]')
+            raise failure.Failure(code, *found)
+    for vif in record['VIFs']:
+        store.delete('VIF', vif)
     store.delete('network', network)
 
 

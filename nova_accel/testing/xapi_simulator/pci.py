@@ -37,6 +37,11 @@ def by_address(store: stores.Store, host: str) -> dict[str, str]:
     }
 
 
+def has_iommu(store: stores.Store, host: str) -> bool:
+    config = store.get('host', host, 'chipset_info')
+    return bool(config.get('iommu') == 'true')
+
+
 def take(one: world.World, vm: str, host: str) -> None:
     """Give a VM its devices; XAPI checks nothing before, Xen refuses now.
 
@@ -44,6 +49,10 @@ def take(one: world.World, vm: str, host: str) -> None:
         VM has it.
     """
     addresses = wanted(one.store, vm)
+    if addresses and not has_iommu(one.store, host):
+        raise failure.Failure(
+            'INTERNAL_ERROR', 'xenopsd internal error: the host has no IOMMU'
+        )
     listed = by_address(one.store, host)
     known = listed.keys() | one.hidden_pci.get(host, frozenset())
     taken = held(one, host)

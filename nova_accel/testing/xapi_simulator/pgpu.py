@@ -30,16 +30,14 @@ def set_enabled(call: world.Call, pgpu: str, types: list[str]) -> None:
     for one in types:
         store.row('VGPU_type', one)
         if one not in supported:
-            raise failure.Failure(
-                'VGPU_TYPE_NOT_SUPPORTED', one, f'[ {"; ".join(supported)} ]'
-            )
+            raise failure.Failure('VGPU_TYPE_NOT_SUPPORTED', one, *supported)
     running = [
         store.get('VGPU', vgpu, 'VM')
         for vgpu in gpu.holders(store, pgpu)
         if store.get('VGPU', vgpu, 'type') not in types
     ]
     if running:
-        raise failure.Failure('PGPU_IN_USE_BY_VM', f'[ {"; ".join(running)} ]')
+        raise failure.Failure('PGPU_IN_USE_BY_VM', *running)
     kept = list(dict.fromkeys(types))
     store.set('PGPU', pgpu, enabled_VGPU_types=kept)
     gpu_group.update(store, store.get('PGPU', pgpu, 'GPU_group'))
@@ -60,7 +58,7 @@ def set_group(call: world.Call, pgpu: str, group: str) -> None:
     held = gpu.holders(store, pgpu)
     if held:
         vms = [store.get('VGPU', vgpu, 'VM') for vgpu in held]
-        raise failure.Failure('PGPU_IN_USE_BY_VM', f'[ {"; ".join(vms)} ]')
+        raise failure.Failure('PGPU_IN_USE_BY_VM', *vms)
     if group != NULL:
         _check_kind(store, pgpu, group)
     old = store.get('PGPU', pgpu, 'GPU_group')
@@ -76,7 +74,7 @@ def _check_kind(store: stores.Store, pgpu: str, group: str) -> None:
         raise failure.Failure(
             'PGPU_NOT_COMPATIBLE_WITH_GPU_GROUP',
             kind,
-            f'[ {"; ".join(kinds)} ]',
+            f'[{", ".join(kinds)}]',
         )
 
 

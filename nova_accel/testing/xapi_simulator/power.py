@@ -21,7 +21,7 @@ import typing as ty
 
 from nova_accel.testing.xapi_simulator import domain
 from nova_accel.testing.xapi_simulator import failure
-from nova_accel.testing.xapi_simulator import gpu
+from nova_accel.testing.xapi_simulator import guest
 from nova_accel.testing.xapi_simulator import network
 from nova_accel.testing.xapi_simulator import pci
 from nova_accel.testing.xapi_simulator import power_state
@@ -43,6 +43,8 @@ RESERVED = 'reserved'
 BUILT = 'built'
 
 _ANYWHERE = ''
+_SUSPENDABLE = ('nvidia', 'nvidia_sriov')
+_METADATA = 'nvidia'
 _OF_TEMPLATES = ('snapshot', 'clone', 'copy', 'destroy')
 
 
@@ -61,6 +63,7 @@ def check_allowed(store: stores.Store, vm: str, operation: str) -> None:
             'OPERATION_BLOCKED', vm, record['blocked_operations'][operation]
         )
     power_state.check(store, vm, *power_state.FROM[operation])
+    guest.check(store, vm, operation)
 
 
 def start_on(
@@ -136,9 +139,11 @@ def hard_shutdown(call: world.Call, vm: str) -> None:
 
 
 def shutdown(call: world.Call, vm: str) -> None:
-    """Cleanly if the guest obeys, hard if not."""
-    running = call.store.get('VM', vm, 'power_state') == RUNNING
-    _take_down(call, vm, 'clean_shutdown' if running else 'hard_shutdown')
+    """Cleanly if the guest can, hard if not."""
+    try:
+        _take_down(call, vm, 'clean_shutdown')
+    except failure.Failure:
+        _take_down(call, vm, 'hard_shutdown')
 
 
 def power_state_reset(call: world.Call, vm: str) -> None:
@@ -176,6 +181,18 @@ def unpause(call: world.Call, vm: str) -> None:
     call.store.set('VM', vm, power_state=RUNNING)
 
 
+def _is_suspendable(store: stores.Store, vgpu: str) -> bool:
+    """Whether the driver of the vGPU's host says that it can."""
+    record = store.record('VGPU', vgpu)
+    implementation = store.get('VGPU_type', record['type'], 'implementation')
+    holder = record['resident_on']
+    return (
+        implementation in _SUSPENDABLE
+        and store.exists(holder)
+        and _METADATA in store.get('PGPU', holder, 'compatibility_metadata')
+    )
+
+
 def check_movable(one: world.World, vm: str) -> None:
     """Refuse to suspend or migrate what holds a device.
 
@@ -184,13 +201,12 @@ def check_movable(one: world.World, vm: str) -> None:
     """
     store = one.store
     record = store.record('VM', vm)
+    if record['power_state'] == SUSPENDED:
+        return
     if record['attached_PCIs'] or pci.wanted(store, vm):
         raise failure.Failure('VM_HAS_PCI_ATTACHED', vm)
     for vgpu in record['VGPUs']:
-        holder = store.get('VGPU', vgpu, 'resident_on')
-        if gpu.is_passthrough(store, store.get('VGPU', vgpu, 'type')):
-            raise failure.Failure('VM_HAS_PCI_ATTACHED', vm)
-        if not store.get('PGPU', holder, 'compatibility_metadata'):
+        if not _is_suspendable(store, vgpu):
             raise failure.Failure('VM_HAS_VGPU', vm)
     if record['VUSBs']:
         raise failure.Failure('VM_HAS_VUSBS', vm)

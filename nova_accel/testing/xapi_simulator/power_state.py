@@ -33,13 +33,14 @@ FROM: dict[str, tuple[str, ...]] = {
     'clean_reboot': (RUNNING,),
     'hard_shutdown': (PAUSED, SUSPENDED, RUNNING),
     'hard_reboot': (PAUSED, RUNNING),
-    'pool_migrate': (RUNNING, PAUSED),
+    'pool_migrate': (RUNNING,),
     'power_state_reset': (HALTED, PAUSED, SUSPENDED, RUNNING),
-    'checkpoint': (RUNNING,),
+    'checkpoint': (PAUSED, SUSPENDED, RUNNING),
     'snapshot': (HALTED, PAUSED, SUSPENDED, RUNNING),
-    'clone': (HALTED, SUSPENDED),
-    'copy': (HALTED, SUSPENDED),
-    'destroy': (HALTED,),
+    'clone': (HALTED,),
+    'copy': (HALTED,),
+    'destroy': (HALTED, SUSPENDED),
+    'shutdown': (PAUSED, SUSPENDED, RUNNING),
 }
 """Operation -> the states that it starts from."""
 

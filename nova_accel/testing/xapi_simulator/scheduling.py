@@ -27,6 +27,22 @@ from nova_accel.testing.xapi_simulator import world
 _SRIOV = 'nvidia_sriov'
 
 
+def is_well_formed(one: world.World, vm: str, host: str) -> None:
+    """VM.create checks nothing: that is left for the start."""
+    record = one.store.record('VM', vm)
+    check_vcpus(record['VCPUs_at_startup'], record['VCPUs_max'])
+    memory.check_order(record)
+
+
+def check_vcpus(at_startup: int, maximum: int) -> None:
+    for name, value, limit in (
+        ('VCPUs_max', maximum, maximum),
+        ('VCPUs_at_startup', at_startup, maximum),
+    ):
+        if not 1 <= value <= limit:
+            raise failure.Failure('INVALID_VALUE', name, value)
+
+
 def host_is_up(one: world.World, vm: str, host: str) -> None:
     if host in one.offline:
         raise failure.Failure('HOST_NOT_LIVE')
@@ -73,35 +89,49 @@ def has_functions(one: world.World, vm: str, host: str) -> None:
 
 
 def has_iommu(one: world.World, vm: str, host: str) -> None:
+    """For vGPUs that are a PCI device; other_config:pci is not looked at."""
     store = one.store
-    whole = any(
-        gpu.is_passthrough(store, store.get('VGPU', vgpu, 'type'))
+    needed = any(
+        gpu.is_pci(store, store.get('VGPU', vgpu, 'type'))
         for vgpu in gpu.vgpus(store, vm)
     )
-    if (whole or pci.wanted(store, vm)) and store.get(
-        'host', host, 'chipset_info'
-    ).get('iommu') != 'true':
+    if needed and not pci.has_iommu(store, host):
         raise failure.Failure('VM_REQUIRES_IOMMU', host)
 
 
 def has_gpus(one: world.World, vm: str, host: str) -> None:
-    """Each vGPU by itself, as XAPI does; ``reserve`` has the last word."""
+    plan_gpus(one, vm, host)
+
+
+def plan_gpus(one: world.World, vm: str, host: str) -> dict[str, str]:
+    """Return the GPU that each vGPU of a VM would get.
+
+    :raises Failure: VM_REQUIRES_GPU for a whole GPU, VM_REQUIRES_VGPU for a
+        share of one.
+    """
     store = one.store
+    plan: dict[str, str] = {}
     for vgpu in gpu.vgpus(store, vm):
         group = store.get('VGPU', vgpu, 'GPU_group')
         vgpu_type = store.get('VGPU', vgpu, 'type')
-        if not gpu.of_host(store, group, host):
+        pgpu = gpu.choose(store, group, host, vgpu_type, plan)
+        if pgpu is None and gpu.is_passthrough(store, vgpu_type):
             raise failure.Failure('VM_REQUIRES_GPU', vm, group)
-        if gpu.choose(store, group, host, vgpu_type) is None:
+        if pgpu is None:
             raise failure.Failure('VM_REQUIRES_VGPU', vm, group, vgpu_type)
+        plan[vgpu] = pgpu
+    return plan
 
 
 def has_usb(one: world.World, vm: str, host: str) -> None:
     store = one.store
     for vusb in store.get('VM', vm, 'VUSBs'):
         group = store.get('VUSB', vusb, 'USB_group')
-        if not usb.is_free(store, group, host, vm):
-            raise failure.Failure('VM_REQUIRES_VUSB', vm, group)
+        if not usb.is_here(store, group, host):
+            raise failure.Failure(
+                'OPERATION_NOT_ALLOWED',
+                f'VUSB {vusb} is not available on Host {host}',
+            )
 
 
 def memory_is_pinned(one: world.World, vm: str, host: str) -> None:
@@ -132,16 +162,17 @@ def has_memory(one: world.World, vm: str, host: str) -> None:
 
 
 CHECKS = (
+    is_well_formed,
     host_is_up,
-    host_has_cpus,
     sees_disks,
     sees_networks,
+    has_iommu,
     has_gpus,
     has_usb,
     has_functions,
-    has_iommu,
     memory_is_pinned,
     has_memory,
+    host_has_cpus,
 )
 
 
@@ -162,17 +193,8 @@ def reserve(one: world.World, vm: str, host: str) -> None:
     """
     check(one, vm, host)
     store = one.store
-    try:
-        for vgpu in gpu.vgpus(store, vm):
-            group = store.get('VGPU', vgpu, 'GPU_group')
-            vgpu_type = store.get('VGPU', vgpu, 'type')
-            pgpu = gpu.choose(store, group, host, vgpu_type)
-            if pgpu is None:
-                raise failure.Failure('VM_REQUIRES_VGPU', vm, group, vgpu_type)
-            store.set('VGPU', vgpu, scheduled_to_be_resident_on=pgpu)
-    except failure.Failure:
-        release(one, vm)
-        raise
+    for vgpu, pgpu in plan_gpus(one, vm, host).items():
+        store.set('VGPU', vgpu, scheduled_to_be_resident_on=pgpu)
     store.set('VM', vm, scheduled_to_be_resident_on=host)
 
 

@@ -158,6 +158,7 @@ class Topology:
     version: int
     user: str
     password: str
+    guest_tools: bool
     hosts: dict[str, Host]
     networks: dict[str, Network]
     storage: dict[str, Storage]
@@ -312,6 +313,7 @@ _TOP = {
     'version': Key(schema.whole(1, 1)),
     'user': Key(schema.text, 'root'),
     'password': Key(schema.text, 'password'),
+    'guest_tools': Key(schema.flag, True),
     'hosts': Key(schema.named(_HOST, Host)),
     'networks': Key(schema.named(_NETWORK, Network), {}),
     'storage': Key(schema.named(_STORAGE, Storage), {}),

@@ -88,49 +88,47 @@ def _begin(http: ty.Any, request: Request, message: str) -> str | None:
     )
     try:
         request.stage(message, faults.BEFORE)
-        return _find_disk(http, request, message)
+        return _find_disk(http, request)
     except failure.Failure as error:
         tasks.fail(one, request.task, error)
-        http.reply(500)
+        http.reply(400)
         return None
 
 
-def _find_disk(http: ty.Any, request: Request, message: str) -> str | None:
+def _find_disk(http: ty.Any, request: Request) -> str | None:
     store = request.world.store
     vdi = request.vdi()
     place = store.get('VDI', vdi, 'SR')
+    if not sr.is_attached(store, place, request.host):
+        sr.check_usable(store, place)
+        other = request.world.urls[sr.hosts(store, place)[0]]
+        # The task goes with the client.
+        http.reply(302, Location=f'{other}{http.path}')
+        return None
+    encoding = http.headers.get('Transfer-Encoding')
+    if encoding:
+        _refuse(http, request, f'Cannot handle encoding: {encoding}')
+        return None
     if request.format not in (RAW, VHD):
-        raise failure.Failure(
-            'IMPORT_ERROR', f'format {request.format} is not supported'
-        )
-    if message == IMPORT and disks.is_attached(store, vdi):
-        raise failure.Failure('VDI_IN_USE', vdi, 'import')
-    if sr.is_attached(store, place, request.host):
-        return vdi
-    sr.check_usable(store, place)
-    other = request.world.urls[sr.hosts(store, place)[0]]
-    # Only now: a task that was made here goes nowhere else.
-    http.reply(302, Location=f'{other}{http.path}')
-    return None
+        _refuse(http, request, f'Unknown format {request.format}')
+        return None
+    return vdi
+
+
+def _refuse(http: ty.Any, request: Request, why: str) -> None:
+    error = failure.Failure('INTERNAL_ERROR', why)
+    tasks.fail(request.world, request.task, error)
+    http.reply(404)
 
 
 def receive(http: ty.Any, request: Request) -> None:
     """Answer PUT /import_raw_vdi."""
-    if http.headers.get('Transfer-Encoding'):
-        if request.query.get('task_id'):
-            tasks.fail(
-                request.world,
-                request.query['task_id'],
-                failure.Failure('IMPORT_ERROR_CANNOT_HANDLE_CHUNKED'),
-            )
-        http.reply(403)
+    vdi = _begin(http, request, IMPORT)
+    if vdi is None:
         return
     length = http.headers.get('Content-Length', '')
     if not length.isdigit():
         http.reply(411)
-        return
-    vdi = _begin(http, request, IMPORT)
-    if vdi is None:
         return
     # The promise that means nothing.
     http.wfile.write(
@@ -150,13 +148,16 @@ def receive(http: ty.Any, request: Request) -> None:
         )
         raise
     else:
-        tasks.succeed(one, request.task)
+        tasks.succeed(one, request.task, vdi)
 
 
 def _store(
     stream: ty.BinaryIO, request: Request, vdi: str, length: int
 ) -> None:
     one = request.world
+    if disks.is_attached(one.store, vdi):
+        # Attached to the host's own domain after the answer: too late.
+        raise failure.Failure('VDI_IN_USE', vdi, 'import')
     size = one.store.get('VDI', vdi, 'virtual_size')
     writer = (
         vhd.Decoder(one.images, vdi, size)

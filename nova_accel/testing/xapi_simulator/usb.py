@@ -29,18 +29,12 @@ def of_host(store: stores.Store, group: str, host: str) -> list[str]:
     return [one for one in pusbs if store.get('PUSB', one, 'host') == host]
 
 
-def is_free(store: stores.Store, group: str, host: str, vm: str) -> bool:
-    """Whether a host can give a group's device to a VM."""
-    taken = any(
-        store.get('VUSB', vusb, 'currently_attached')
-        and store.get('VUSB', vusb, 'VM') != vm
-        for vusb in store.get('USB_group', group, 'VUSBs')
-    )
-    enabled = any(
+def is_here(store: stores.Store, group: str, host: str) -> bool:
+    """Whether the group's device is on a host and may be given away."""
+    return store.exists(group) and any(
         store.get('PUSB', pusb, 'passthrough_enabled')
         for pusb in of_host(store, group, host)
     )
-    return enabled and not taken
 
 
 def set_passthrough(call: world.Call, pusb: str, value: bool) -> None:
@@ -110,14 +104,23 @@ def destroy(call: world.Call, vusb: str) -> None:
 
 
 def destroy_group(call: world.Call, group: str) -> None:
-    record = call.store.record('USB_group', group)
-    for code, field in (
-        ('USB_GROUP_CONTAINS_VUSB', 'VUSBs'),
-        ('USB_GROUP_CONTAINS_PUSB', 'PUSBs'),
+    """VUSBs that no VM runs with go with it."""
+    store = call.store
+    record = store.record('USB_group', group)
+    running = [
+        vusb
+        for vusb in record['VUSBs']
+        if store.get('VUSB', vusb, 'currently_attached')
+    ]
+    for code, found in (
+        ('USB_GROUP_CONTAINS_VUSB', running),
+        ('USB_GROUP_CONTAINS_PUSB', record['PUSBs']),
     ):
-        if record[field]:
-            raise failure.Failure(code, f'[ {"; ".join(record[field])} ]')
-    call.store.delete('USB_group', group)
+        if found:
+            raise failure.Failure(code, *found)
+    for vusb in record['VUSBs']:
+        store.delete('VUSB', vusb)
+    store.delete('USB_group', group)
 
 
 PUSB_MESSAGES: world.Messages = {

@@ -46,8 +46,7 @@ def create(call: world.Call, args: dict[str, ty.Any]) -> str:
     if not args['empty']:
         store.row('VDI', vdi)
     elif kind != CD:
-        # A disk that is not there cannot be in a drive.
-        raise failure.Failure('HANDLE_INVALID', 'VDI', vdi)
+        raise failure.Failure('VBD_NOT_REMOVABLE_MEDIA', 'in constructor')
     if kind == CD and args['mode'] != 'RO':
         raise failure.Failure('VBD_CDS_MUST_BE_READONLY')
     _check_readonly(store, vdi, args['mode'])

@@ -19,9 +19,8 @@ from nova_accel.testing.xapi_simulator import world
 
 NULL = stores.NULL
 
-# Slots of the emulated PCI bus that XAPI gives to vGPUs.
+# Slot of the guest's PCI bus, less 11.
 _DEVICES = range(21)
-_AUTOMATIC = range(11, 21)
 
 
 def create(
@@ -34,13 +33,15 @@ def create(
 ) -> str:
     """Nothing is reserved: that is start's."""
     store = call.store
-    power_state.check(store, vm, power_state.HALTED)
     store.row('GPU_group', group)
+    if not store.get('VM', vm, 'is_a_snapshot'):
+        power_state.check(store, vm, power_state.HALTED)
     if vgpu_type == NULL:
         vgpu_type = gpu.passthrough_type(store)
-    store.row('VGPU_type', vgpu_type)
-    device = _device(store, vm, device)
+    if vgpu_type not in store.refs('VGPU_type'):
+        raise failure.Failure('INVALID_VALUE', 'type', vgpu_type)
     _check_beside(store, vm, vgpu_type)
+    device = _device(store, vm, device)
     return store.create(
         'VGPU',
         VM=vm,
@@ -52,31 +53,34 @@ def create(
 
 
 def _device(store: stores.Store, vm: str, device: str) -> str:
-    if not device.isascii() or not device.isdigit():
-        raise failure.Failure('INVALID_DEVICE', device)
-    if int(device) not in _DEVICES:
-        raise failure.Failure('INVALID_DEVICE', device)
+    """Return the device; the first that is free for 0."""
+    try:
+        number = int(device)
+    except ValueError as error:
+        raise failure.Failure('INVALID_DEVICE', device) from error
     used = {
         int(store.get('VGPU', vgpu, 'device')) for vgpu in gpu.vgpus(store, vm)
     }
-    if int(device) != 0:
-        if int(device) in used:
-            raise failure.Failure('DEVICE_ALREADY_EXISTS', device)
-        return device
-    for free in (0, *_AUTOMATIC):
-        if free not in used:
-            return str(free)
-    raise failure.Failure('VM_PCI_BUS_FULL', vm)
+    if number == 0:
+        for free in _DEVICES:
+            if free not in used:
+                return str(free)
+        raise failure.Failure('VM_PCI_BUS_FULL', vm)
+    if number in used:
+        raise failure.Failure('DEVICE_ALREADY_EXISTS', device)
+    if number not in _DEVICES:
+        raise failure.Failure('INVALID_DEVICE', device)
+    return str(number)
 
 
 def _check_beside(store: stores.Store, vm: str, vgpu_type: str) -> None:
+    """Each type that is there must allow the new one beside it."""
     for other in gpu.vgpus(store, vm):
-        other_type = store.get('VGPU', other, 'type')
-        for one, beside in ((other_type, vgpu_type), (vgpu_type, other_type)):
-            if beside not in store.get(
-                'VGPU_type', one, 'compatible_types_in_vm'
-            ):
-                raise failure.Failure('VGPU_TYPE_NOT_COMPATIBLE', vgpu_type)
+        there = store.get('VGPU', other, 'type')
+        if vgpu_type not in store.get(
+            'VGPU_type', there, 'compatible_types_in_vm'
+        ):
+            raise failure.Failure('VGPU_TYPE_NOT_COMPATIBLE', vgpu_type)
 
 
 def destroy(call: world.Call, vgpu: str) -> None:
@@ -85,7 +89,7 @@ def destroy(call: world.Call, vgpu: str) -> None:
     if store.exists(vm) and power_state.is_up(store, vm):
         raise failure.Failure(
             'OPERATION_NOT_ALLOWED',
-            f'Cannot destroy VGPU {vgpu}: VM {vm} is not halted',
+            'vGPU currently attached to a running VM',
         )
     store.delete('VGPU', vgpu)
 

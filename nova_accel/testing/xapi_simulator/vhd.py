@@ -63,7 +63,9 @@ class Decoder:
         footer = _FOOTER.unpack(_read(stream, 0, _FOOTER.size))
         header = _HEADER.unpack(_read(stream, SECTOR, _HEADER.size))
         if footer[0] != _COOKIE or header[0] != _HEADER_COOKIE:
-            raise failure.Failure('IMPORT_ERROR', 'not a dynamic VHD')
+            raise failure.Failure(
+                'INTERNAL_ERROR', 'vhd-tool: not a dynamic VHD'
+            )
         size, offset, entries, block = (
             footer[9],
             header[2],
@@ -71,9 +73,13 @@ class Decoder:
             header[5],
         )
         if size > self._size:
-            raise failure.Failure('VDI_TOO_SMALL', self._vdi, size)
+            raise failure.Failure(
+                'INTERNAL_ERROR', 'vhd-tool: No space left on device'
+            )
         if not 0 < block <= 2**26 or entries * block < size:
-            raise failure.Failure('IMPORT_ERROR', 'the VHD is damaged')
+            raise failure.Failure(
+                'INTERNAL_ERROR', 'vhd-tool: the VHD is damaged'
+            )
         bitmap = -(-block // SECTOR // 8 // SECTOR) * SECTOR
         table = _read(stream, offset, 4 * entries)
         for number, (sector,) in enumerate(struct.iter_unpack('>I', table)):
@@ -87,7 +93,9 @@ def _read(stream: ty.IO[bytes], offset: int, size: int) -> bytes:
     stream.seek(offset)
     data = stream.read(size)
     if len(data) < size:
-        raise failure.Failure('IMPORT_ERROR', 'the VHD ends too early')
+        raise failure.Failure(
+            'INTERNAL_ERROR', 'vhd-tool: the VHD ends too early'
+        )
     return data
 
 

@@ -54,7 +54,8 @@ def create(call: world.Call, args: dict[str, ty.Any]) -> str:
         raise failure.Failure('INVALID_DEVICE', device)
     if device not in free_devices(store, args['VM']):
         raise failure.Failure('DEVICE_ALREADY_EXISTS', device)
-    if mac and not _MAC.fullmatch(mac):
+    seeded = 'mac_seed' in store.get('VM', args['VM'], 'other_config')
+    if not _MAC.fullmatch(mac) and (mac or not seeded):
         raise failure.Failure('MAC_INVALID', mac)
     values = {
         **args,

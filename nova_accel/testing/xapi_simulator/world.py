@@ -64,6 +64,7 @@ class World:
     :ivar urls: host -> URL that its XAPI answers at.
     :ivar hidden_pci: host -> addresses of devices that XAPI does not list.
     :ivar counts: message -> how often it came.
+    :ivar guest_tools: guests that start have tools that obey.
     :ivar cancelled: task -> set when it is to stop.
     """
 
@@ -84,6 +85,7 @@ class World:
         self.next_domid = 1
         self.offline: set[str] = set()
         self.lost_events = 0
+        self.guest_tools = True
         self.functions: dict[str, int] = {}
 
     @property

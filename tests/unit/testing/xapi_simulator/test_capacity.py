@@ -163,7 +163,7 @@ class EnabledTest(_CapacityTestCase):
             pgpu,
             [self.type('GRID K180Q')],
         )
-        self.assertIn(vm, details[0])
+        self.assertEqual([vm], details)
 
     def test_of_another_card(self):
         pgpu, *_ = self.pgpus()
@@ -175,7 +175,8 @@ class EnabledTest(_CapacityTestCase):
             pgpu,
             [other],
         )
-        self.assertEqual(other, details[0])
+        supported = self.api.PGPU.get_supported_VGPU_types(pgpu)
+        self.assertEqual([other, *supported], details)
 
 
 class GroupTest(_CapacityTestCase):
@@ -196,7 +197,7 @@ class GroupTest(_CapacityTestCase):
         details = self.refused(
             'GPU_GROUP_CONTAINS_PGPU', self.api.GPU_group.destroy, group
         )
-        self.assertIn(pgpu, details[0])
+        self.assertEqual([pgpu], details)
 
     def test_not_while_in_use(self):
         self.run_one('GRID K100')
@@ -211,7 +212,15 @@ class GroupTest(_CapacityTestCase):
     def test_empty_group(self):
         group = self.api.GPU_group.create('second', '', {})
         vm = self.vm()
-        self.api.VGPU.create(vm, group, '0', {}, self.type('GRID K100'))
+        model = self.type('GRID K100')
+        self.api.VGPU.create(vm, group, '0', {}, model)
+        details = self.refused('VM_REQUIRES_VGPU', self.start, vm)
+        self.assertEqual([vm, group, model], details)
+
+    def test_whole_gpu_of_an_empty_group(self):
+        group = self.api.GPU_group.create('second', '', {})
+        vm = self.vm()
+        self.api.VGPU.create(vm, group)
         details = self.refused('VM_REQUIRES_GPU', self.start, vm)
         self.assertEqual([vm, group], details)
 

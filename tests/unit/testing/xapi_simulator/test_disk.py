@@ -180,6 +180,13 @@ class VbdTest(common.PoolTestCase):
 
     def test_without_a_disk(self):
         self.refused('HANDLE_INVALID', self.vbd, self.vm(), common.NULL)
+        self.refused(
+            'VBD_NOT_REMOVABLE_MEDIA',
+            self.vbd,
+            self.vm(),
+            common.NULL,
+            empty=True,
+        )
 
     def test_read_only_disk(self):
         vdi = self.vdi(read_only=True)

@@ -44,8 +44,8 @@ class HostsTest(_TwoHostsTestCase):
         vm = self.vm()
         group = self.group('K2')
         self.vgpu(vm, 'GRID K240Q', group='K2')
-        details = self.refused('VM_REQUIRES_GPU', self.start, vm)
-        self.assertEqual([vm, group], details)
+        details = self.refused('VM_REQUIRES_VGPU', self.start, vm)
+        self.assertEqual([vm, group, self.type('GRID K240Q')], details)
         self.start(vm, self.host('xen2'))
 
     def test_disk_of_the_other_host(self):

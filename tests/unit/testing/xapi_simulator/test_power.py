@@ -286,14 +286,42 @@ class HostTest(common.PoolTestCase):
         {'memory_dynamic_max': str(2 * common.GIB)},
     )
     def test_memory_order(self, changes):
-        self.refused('MEMORY_CONSTRAINT_VIOLATION_ORDER', self.vm, **changes)
+        """Nobody minds before the start."""
+        vm = self.vm(**changes)
+        self.refused('MEMORY_CONSTRAINT_VIOLATION_ORDER', self.start, vm)
 
     @ddt.data(('0', '1'), ('3', '2'))
     @ddt.unpack
     def test_vcpus(self, at_startup, maximum):
-        self.refused(
-            'INVALID_VALUE',
-            self.vm,
-            VCPUs_at_startup=at_startup,
-            VCPUs_max=maximum,
-        )
+        vm = self.vm(VCPUs_at_startup=at_startup, VCPUs_max=maximum)
+        self.refused('INVALID_VALUE', self.start, vm)
+
+
+class GuestTest(common.PoolTestCase):
+    """A guest without tools obeys nobody."""
+
+    def test_lacks_feature(self):
+        self.control('POST', 'guests', tools=False)
+        vm = self.vm()
+        self.start(vm)
+        for function in (
+            self.api.VM.clean_shutdown,
+            self.api.VM.clean_reboot,
+            self.api.VM.suspend,
+        ):
+            details = self.refused('VM_LACKS_FEATURE', function, vm)
+            self.assertEqual([vm], details)
+        allowed = self.api.VM.get_allowed_operations(vm)
+        self.assertNotIn('clean_shutdown', allowed)
+        self.assertIn('hard_shutdown', allowed)
+        self.api.VM.shutdown(vm)
+        self.assertEqual('Halted', self.api.VM.get_power_state(vm))
+
+    def test_tools_report(self):
+        vm = self.vm()
+        self.start(vm)
+        metrics = self.api.VM.get_guest_metrics(vm)
+        other = self.api.VM_guest_metrics.get_other(metrics)
+        self.assertEqual('1', other['feature-shutdown'])
+        self.api.VM.clean_shutdown(vm)
+        self.assertEqual(common.NULL, self.api.VM.get_guest_metrics(vm))

@@ -73,6 +73,7 @@ class StormTest(common.PoolTestCase):
             refused,
             {
                 'VM_BAD_POWER_STATE',
+                'VM_REQUIRES_GPU',
                 'VM_REQUIRES_VGPU',
                 'OTHER_OPERATION_IN_PROGRESS',
             },

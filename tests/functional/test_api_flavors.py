@@ -12,13 +12,14 @@
 """What nova's API says about flavors with our extra specs."""
 
 import ddt
+
+from nova_accel.testing import harness  # noqa: F401  (must come first)
+
 from nova.api.validation.extra_specs import validators
 from nova import exception as nova_exception
-
-from nova_accel.testing import harness  # noqa: F401
+from nova import test
 
 from nova_accel.api import extra_specs
-from nova import test
 
 
 @ddt.ddt

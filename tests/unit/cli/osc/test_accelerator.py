@@ -31,7 +31,7 @@ from nova_accel.cli.osc import accelerator
 from nova_accel.cli.osc import client
 from nova_accel.cli.osc import waiting
 
-URL = 'http://api.test:8790'
+URL = 'http://api.example:8790'
 SERVER = '6a1c0d3e-8f14-4f0a-9f0b-2f6d7f3b1c55'
 ID = '0c7c1a52-6a0e-4dd8-a7f5-3c1d5a3f9f10'
 PLACE = f'{URL}/v1/servers/{SERVER}/accelerators'

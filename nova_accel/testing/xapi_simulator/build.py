@@ -235,8 +235,7 @@ def _usb(one: world.World, host: str, device: topology.UsbDevice) -> None:
         speed=480.0,
         passthrough_enabled=device.passthrough,
     )
-    if device.passthrough:
-        usb.join_group(store, pusb)
+    usb.join_group(store, pusb)
 
 
 def _network(

@@ -20,7 +20,6 @@ from nova_accel.testing.xapi_simulator import power_state
 from nova_accel.testing.xapi_simulator import store as stores
 from nova_accel.testing.xapi_simulator import world
 
-NULL = stores.NULL
 MAX_VUSBS = 6
 
 
@@ -38,21 +37,15 @@ def is_here(store: stores.Store, group: str, host: str) -> bool:
 
 
 def set_passthrough(call: world.Call, pusb: str, value: bool) -> None:
+    """The group stays; a VUSB of it that no VM runs with goes."""
     store = call.store
     group = store.get('PUSB', pusb, 'USB_group')
-    if not value and group != NULL:
-        for vusb in store.get('USB_group', group, 'VUSBs'):
-            if store.get('VUSB', vusb, 'currently_attached'):
-                raise failure.Failure(
-                    'USB_ALREADY_ATTACHED',
-                    pusb,
-                    store.get('VUSB', vusb, 'VM'),
-                )
-            store.delete('VUSB', vusb)
-        store.delete('USB_group', group)
+    for vusb in () if value else store.get('USB_group', group, 'VUSBs'):
+        if store.get('VUSB', vusb, 'currently_attached'):
+            vm = store.get('VUSB', vusb, 'VM')
+            raise failure.Failure('USB_ALREADY_ATTACHED', pusb, vm)
+        store.delete('VUSB', vusb)
     store.set('PUSB', pusb, passthrough_enabled=value)
-    if value and group == NULL:
-        join_group(store, pusb)
 
 
 def join_group(store: stores.Store, pusb: str) -> None:

@@ -81,6 +81,10 @@ def plug(call: world.Call, vbd: str) -> None:
     power_state.check(store, record['VM'], *power_state.UP)
     if record['currently_attached']:
         raise failure.Failure('DEVICE_ALREADY_ATTACHED', vbd)
+    dom0 = store.get('VM', record['VM'], 'is_control_domain')
+    if record['mode'] == 'RO' and record['type'] != CD and not dom0:
+        # A read-only disk can be there at the start, but not come later.
+        raise failure.Failure('DISK_VBD_MUST_BE_READWRITE_FOR_HVM', vbd)
     disks.attach(store, vbd)
 
 

@@ -205,8 +205,13 @@ def _check_not_written(store: stores.Store, vdi: str, operation: str) -> None:
 
 
 def resize(call: world.Call, vdi: str, size: int) -> None:
+    _check_free(call.store, vdi, 'resize')
+    resize_online(call, vdi, size)
+
+
+def resize_online(call: world.Call, vdi: str, size: int) -> None:
+    """Grow a disk, whoever uses it."""
     store = call.store
-    _check_free(store, vdi, 'resize')
     old = store.get('VDI', vdi, 'virtual_size')
     if size < old:
         raise failure.Failure(
@@ -227,6 +232,6 @@ MESSAGES: world.Messages = {
     'forget': forget,
     'introduce': introduce,
     'resize': resize,
-    'resize_online': resize,
+    'resize_online': resize_online,
     'snapshot': snapshot,
 }

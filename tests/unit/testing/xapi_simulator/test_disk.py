@@ -59,6 +59,7 @@ class VdiTest(common.PoolTestCase):
                 operation, self.api.VDI.get_allowed_operations(vdi)
             )
         self.api.VDI.snapshot(vdi)
+        self.api.VDI.resize_online(vdi, str(16 * common.MIB))
 
     def test_snapshot_and_clone(self):
         vdi = self.vdi(name_label='one')
@@ -131,6 +132,16 @@ class VbdTest(common.PoolTestCase):
         self.api.VBD.unplug(vbd)
         self.refused('DEVICE_ALREADY_DETACHED', self.api.VBD.unplug, vbd)
         self.api.VBD.destroy(vbd)
+
+    def test_read_only_disks_come_at_the_start_alone(self):
+        vm = self.vm()
+        self.vbd(vm, self.vdi(), mode='RO')
+        self.start(vm)
+        late = self.vbd(vm, self.vdi(), mode='RO')
+        details = self.refused(
+            'DISK_VBD_MUST_BE_READWRITE_FOR_HVM', self.api.VBD.plug, late
+        )
+        self.assertEqual([late], details)
 
     def test_halted(self):
         vbd = self.vbd(self.vm(), self.vdi())

@@ -180,13 +180,13 @@ class UsbTest(_DevicesTestCase):
         )
         self.assertEqual(['6'], details)
 
-    def test_passthrough_makes_the_group(self):
+    def test_passthrough(self):
         mouse = self.one('PUSB', path='2-1')
-        self.assertEqual(common.NULL, self.api.PUSB.get_USB_group(mouse))
-        self.api.PUSB.set_passthrough_enabled(mouse, True)
         group = self.api.PUSB.get_USB_group(mouse)
         vm = self.vm()
         self.vusb(vm, group)
+        self.refused('OPERATION_NOT_ALLOWED', self.start, vm)
+        self.api.PUSB.set_passthrough_enabled(mouse, True)
         self.start(vm)
         details = self.refused(
             'USB_ALREADY_ATTACHED',
@@ -198,7 +198,7 @@ class UsbTest(_DevicesTestCase):
         self.api.VM.hard_shutdown(vm)
         self.api.PUSB.set_passthrough_enabled(mouse, False)
         self.assertEqual([], self.api.VM.get_VUSBs(vm))
-        self.refused('HANDLE_INVALID', self.vusb, vm, group)
+        self.assertEqual([mouse], self.api.USB_group.get_PUSBs(group))
 
     def test_device_that_is_taken(self):
         group = self.groups()[0]

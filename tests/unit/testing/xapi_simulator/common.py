@@ -188,7 +188,7 @@ class PoolTestCase(testtools.TestCase):
 
     def wait(self, task):
         """Return the record of a task that has ended."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
             record = self.api.task.get_record(task)
             if record['status'] not in ('pending', 'cancelling'):

@@ -69,7 +69,7 @@ class ProcessTest(testtools.TestCase):
         session.xenapi.login_with_password('root', 'password')
         self.assertEqual(2, len(session.xenapi.host.get_all()))
         process.send_signal(number)
-        self.assertEqual(0, process.wait(5))
+        self.assertEqual(0, process.wait(15))
 
 
 class SaysTest(testtools.TestCase):

@@ -126,10 +126,10 @@ class FromTest(common.PoolTestCase):
         made = threading.Timer(0.05, session.xenapi.VM.create, (record,))
         made.start()
         started = time.monotonic()
-        batch = self.events(token, ['VM'], 5.0)
+        batch = self.events(token, ['VM'], 15.0)
         made.join()
         self.assertEqual(1, len(batch['events']))
-        self.assertLess(time.monotonic() - started, 3)
+        self.assertLess(time.monotonic() - started, 14)
 
     def test_gives_up(self):
         token = self.events()['token']
@@ -160,7 +160,7 @@ class FromTest(common.PoolTestCase):
         )
         expire.start()
         method = getattr(self.session.event, 'from')
-        answer = method(handle, ['*'], token, 5.0)
+        answer = method(handle, ['*'], token, 15.0)
         expire.join()
         self.assertEqual(
             ['SESSION_INVALID', handle], answer['ErrorDescription']

@@ -149,7 +149,7 @@ class TwoPhasesTest(common.PoolTestCase):
         vms = [self.vm_with('GRID K180Q') for _ in range(5)]
         for vm in vms[:3]:
             self.start(vm)
-        self.fault('VM.start_on', stage='reserved', milliseconds=2000)
+        self.fault('VM.start_on', stage='reserved', milliseconds=60000)
         session = self.log_in(self.simulator.url)
         host = self.host()
         starting = threading.Thread(
@@ -158,7 +158,7 @@ class TwoPhasesTest(common.PoolTestCase):
         )
         token = self.events()['token']
         starting.start()
-        self.events(token, ['vgpu'], 5.0)
+        self.events(token, ['vgpu'], 15.0)
         record = self.vgpu_of(vms[3])
         self.assertEqual(common.NULL, record['resident_on'])
         pgpu = record['scheduled_to_be_resident_on']

@@ -73,7 +73,7 @@ class AsyncTest(common.PoolTestCase):
         task = self.api.Async.VM.start_on(self.vm(), self.host(), False, False)
         statuses = []
         while 'success' not in statuses:
-            batch = self.events(token, [f'task/{task}'], 5.0)
+            batch = self.events(token, [f'task/{task}'], 15.0)
             token = batch['token']
             statuses += [
                 event['snapshot']['status'] for event in batch['events']

@@ -43,7 +43,7 @@ class _TransferTestCase(common.PoolTestCase):
     def connect(self, url=None):
         address = urllib.parse.urlsplit(url or self.simulator.url)
         connection = http.client.HTTPConnection(
-            address.hostname, address.port, timeout=5
+            address.hostname, address.port, timeout=15
         )
         self.addCleanup(connection.close)
         return connection
@@ -102,7 +102,7 @@ class ImportTest(_TransferTestCase):
     def head(self, vdi, length):
         """Return a socket that has sent the head of an import; the answer."""
         address = urllib.parse.urlsplit(self.simulator.url)
-        raw = socket.create_connection((address.hostname, address.port), 5)
+        raw = socket.create_connection((address.hostname, address.port), 15)
         self.addCleanup(raw.close)
         raw.sendall(
             f'PUT {self.path("import_raw_vdi", vdi)} HTTP/1.1\r\n'

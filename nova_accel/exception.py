@@ -441,3 +441,27 @@ class DetachFirst(HotplugError):
         'Server %(server)s cannot %(action)s: %(reason)s; detach first: '
         '%(attachments)s'
     )
+
+
+class PlacementFailed(AccelError):
+    """Placement does not do what it is asked for."""
+
+    msg_fmt = 'Placement cannot be told what a server has: %(reason)s'
+
+
+class NoRoom(AccelError):
+    """Placement has nothing left; somebody else was faster."""
+
+    msg_fmt = 'Placement has no room: %(reason)s'
+
+
+class LeftUndone(AccelError):
+    """Something failed, and not all that was done could be undone."""
+
+    msg_fmt = '%(reason)s; what was done before that is undone once it can be'
+
+
+class GuestRefused(AccelError):
+    """The hypervisor does not change a guest."""
+
+    msg_fmt = 'The guest of server %(server)s cannot be changed: %(reason)s'

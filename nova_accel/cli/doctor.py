@@ -50,6 +50,7 @@ EPILOG = """\
 what --fix repairs:
   mdev-without-claim            destroys the mediated device
   allocation-of-deleted-server  deletes what the server had allocated
+  request-spec-differs          lets it ask for what is attached
 Everything else is left, and the output says why: nova-compute does it by
 itself, or a server would be affected.
 

@@ -43,7 +43,11 @@ def look(args: argparse.Namespace) -> survey.Survey:
     found = survey.Survey(
         uri=uris.shown(args.connect),
         local=uris.is_local(args.connect),
-        node=inventory.Node(args.node or '', args.node_uuid or NO_UUID),
+        node=inventory.Node(
+            args.node or '',
+            args.node_uuid or NO_UUID,
+            hotplug=not xapi.is_meant(args.connect),
+        ),
         node_uuid_known=args.node_uuid is not None,
     )
     rules, found = _with_files(found, args)

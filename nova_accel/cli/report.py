@@ -226,5 +226,9 @@ def _summary(survey: surveys.Survey) -> str:
 def _telling(
     traits: collections.abc.Iterable[str],
 ) -> collections.abc.Iterator[str]:
-    """Yield the traits that a flavor may ask for: no memories of ours."""
-    return (t for t in sorted(traits) if naming.read_who(t) is None)
+    """Yield the traits that tell devices apart: no memories of ours."""
+    return (
+        t
+        for t in sorted(traits)
+        if t != naming.HOTPLUG and naming.read_who(t) is None
+    )

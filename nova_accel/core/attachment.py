@@ -20,6 +20,7 @@ state      event                                        next
 absent     reserve                                      attaching
 attaching  done: the device is the server's             attached
 attaching  failed; what was done is undone              error
+attaching  detach: given up before nova-compute began   detaching
 attached   detach                                       detaching
 error      detach                                       detaching
 error      reserve: asked for again with the same id    attaching
@@ -53,7 +54,7 @@ TRANSITIONS: collections.abc.Mapping[str, frozenset[str]] = (
     types.MappingProxyType(
         {
             '': frozenset({ATTACHING}),
-            ATTACHING: frozenset({ATTACHED, ERROR}),
+            ATTACHING: frozenset({ATTACHED, ERROR, DETACHING}),
             ATTACHED: frozenset({DETACHING}),
             ERROR: frozenset({ATTACHING, DETACHING}),
             DETACHING: frozenset({ATTACHED, ''}),
@@ -94,6 +95,7 @@ class Attachment:
     :ivar created: ISO 8601, UTC, as all times here.
     :ivar reason: why it is in error, or what it waits for; for users.
     :ivar request_id: of the request that it is about; names the action.
+    :ivar live_migratable: the server may be migrated live with it.
     """
 
     id: str
@@ -106,6 +108,7 @@ class Attachment:
     updated: str = ''
     reason: str = ''
     request_id: str = ''
+    live_migratable: bool = True
 
     @property
     def claims(self) -> frozenset[values.Claim]:
@@ -233,6 +236,7 @@ def _texts(metadata: Metadata) -> dict[str, str]:
     }
 
 
+_FIXED = 'f'
 # Name in the record -> field. Short: a value of a record is, too.
 _NAMES = {
     'rc': 'resource_class',
@@ -253,6 +257,8 @@ def _encoded(record: Attachment) -> str:
         value = getattr(record, field)
         if value:
             fields[name] = value
+    if not record.live_migratable:
+        fields[_FIXED] = 1
     return json.dumps(fields, separators=(',', ':'))
 
 
@@ -267,7 +273,7 @@ def _decoded(id_: str, text: str) -> Attachment | None:
     if not _is_sound(given):
         return None
     given['units'] = tuple(given.get('units', ()))
-    return Attachment(id=id_, **given)
+    return Attachment(id=id_, live_migratable=_FIXED not in fields, **given)
 
 
 def _is_sound(given: collections.abc.Mapping[str, ty.Any]) -> bool:

@@ -18,6 +18,7 @@ asked on its own; ``core/invariant.py`` says where they disagree.
 import collections.abc
 import dataclasses
 
+from nova_accel.core import attachment
 from nova_accel.core import device
 from nova_accel.core import inventory
 
@@ -37,6 +38,28 @@ UNKNOWN = 'unknown'
 
 
 @dataclasses.dataclass(frozen=True)
+class Asked:
+    """What a server of this host asks for, beyond what it was made with.
+
+    :ivar records: its attachments.
+    :ivar unreadable: ids of records that nobody can make sense of.
+    :ivar flavor: resource class -> amount, of all groups of its flavor.
+    :ivar groups: those of attachments, by the id of each.
+    :ivar spec: the same in its request spec; None: nobody could tell.
+    """
+
+    records: tuple[attachment.Attachment, ...] = ()
+    unreadable: frozenset[str] = frozenset()
+    flavor: collections.abc.Mapping[str, int] = dataclasses.field(
+        default_factory=dict
+    )
+    groups: collections.abc.Mapping[str, attachment.Group] = dataclasses.field(
+        default_factory=dict
+    )
+    spec: collections.abc.Mapping[str, attachment.Group] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Server:
     """One server that holds, or should hold, something on this host.
 
@@ -48,6 +71,7 @@ class Server:
         guest, and if there is one it has the devices. ``IDLE``: the guest
         may lack them (suspended, in error, on the other end of a move).
         ``BUSY``: nova is at work on it, nothing can be said.
+    :ivar asked: None where only the other end of its move is here.
     """
 
     uuid: str
@@ -55,6 +79,7 @@ class Server:
     claims: frozenset[inventory.Claim] = frozenset()
     attached: frozenset[inventory.Claim] = frozenset()
     state: str = RUNNING
+    asked: Asked | None = None
 
     def joined(self, other: 'Server') -> 'Server':
         """Put together what two records say about one server."""
@@ -64,6 +89,7 @@ class Server:
             self.claims | other.claims,
             self.attached | other.attached,
             max(self.state, other.state, key=STATES.index),
+            self.asked or other.asked,
         )
 
 

@@ -21,6 +21,7 @@ import collections.abc
 import dataclasses
 import functools
 
+from nova_accel.core import attachment
 from nova_accel.core import facts as evidence
 from nova_accel.core import inventory
 from nova_accel.core import naming
@@ -35,12 +36,18 @@ TWICE = 'claim-twice'
 NO_SERVER = 'claim-without-server'
 FORGOTTEN = 'claim-forgotten'
 NO_PROVIDER = 'claim-without-provider'
+NOT_ASKED = 'claim-not-asked-for'
 NO_DEVICE = 'claim-without-device'
 NOT_ATTACHED = 'device-not-attached'
 NOT_MADE = 'device-not-there'
 SHARED = 'device-in-two-guests'
 NOT_HELD = 'device-without-claim'
 LOOSE = 'mdev-without-claim'
+UNCLAIMED = 'attachment-without-claim'
+NO_GROUP = 'attachment-without-group'
+NO_RECORD = 'group-without-attachment'
+UNREADABLE = 'attachment-unreadable'
+SPEC = 'request-spec-differs'
 ABSENT = 'provider-missing'
 ORPHAN = 'provider-orphan'
 NOT_OURS = 'provider-not-ours'
@@ -70,6 +77,8 @@ ADVICE = {
     'read its log',
     FORGOTTEN: 'restart nova-compute before it gives the unit away again',
     NO_PROVIDER: 'cold-migrate the server: nova claims anew where it arrives',
+    NOT_ASKED: 'cold-migrate the server: it gets what its flavor asks for '
+    'where it arrives',
     NO_DEVICE: 'bring the device back (power, slot, driver, virtual '
     'functions), or migrate the server',
     NOT_ATTACHED: 'hard-reboot the server: it is started with all it holds',
@@ -79,6 +88,17 @@ ADVICE = {
     'guest that nova does not know can only go by hand (virsh)',
     LOOSE: 'nova-compute destroys it at its next update, nova-accel doctor '
     '--fix at once; if it stays, a guest uses it',
+    UNCLAIMED: 'detach it (openstack server remove accelerator) and attach '
+    'it again',
+    NO_GROUP: 'detach it and attach it again: as it is, a move of the server '
+    'would lose it',
+    NO_RECORD: 'restart nova-compute; if it stays, somebody changed the '
+    'system metadata of the server: cold-migrate it and report a bug',
+    UNREADABLE: 'a later release wrote it, or it is damaged: upgrade '
+    'nova-compute of this host, or delete the key accel_attachment_<id> '
+    'from instance_system_metadata',
+    SPEC: 'nova-accel doctor --fix, or the next request on the accelerators '
+    'of the server, makes it the same; until then a move allocates wrongly',
     ABSENT: _UPDATE,
     ORPHAN: 'nova-compute deletes it at its next update, unless something '
     'is allocated from it still',
@@ -426,6 +446,78 @@ def _present(
         yield _about(case, NOT_ATTACHED, claim, server.uuid, text)
 
 
+def _attachments(case: _Case) -> _Findings:
+    """Records of attachments, claims, flavor and request spec agree."""
+    for server in case.facts.servers:
+        asked = server.asked
+        if asked is None:
+            continue
+        for id_ in asked.unreadable:
+            yield _of(UNREADABLE, server, id_, 'its record cannot be read')
+        for record in asked.records:
+            yield from _recorded(server, asked, record)
+        known = {record.id for record in asked.records} | asked.unreadable
+        for id_ in asked.groups.keys() - known:
+            yield _of(NO_RECORD, server, id_, 'only the flavor knows it')
+        if asked.spec is not None and asked.spec != asked.groups:
+            yield Finding(
+                SPEC,
+                f'the request spec of server {server.uuid} asks for '
+                f'{_groups(asked.spec)}, and its flavor for '
+                f'{_groups(asked.groups)}',
+                server=server.uuid,
+            )
+        yield from _asked(case, server, asked)
+
+
+def _recorded(
+    server: evidence.Server,
+    asked: evidence.Asked,
+    record: attachment.Attachment,
+) -> _Findings:
+    attached = record.state == attachment.ATTACHED
+    if not record.claims <= server.claims or (attached and not record.units):
+        text = f'it is {record.state}, and the server does not hold its units'
+        yield _of(UNCLAIMED, server, record.id, text)
+    group = asked.groups.get(record.id)
+    if attached and group != (record.resource_class, record.amount):
+        text = 'the flavor does not ask for it'
+        yield _of(NO_GROUP, server, record.id, text)
+
+
+def _asked(
+    case: _Case, server: evidence.Server, asked: evidence.Asked
+) -> _Findings:
+    held = collections.Counter(c.resource_class for c in server.attached)
+    for rc, amount in sorted(held.items()):
+        if amount > asked.flavor.get(rc, 0):
+            yield Finding(
+                NOT_ASKED,
+                f'server {server.uuid} holds {amount} of {rc}, and its '
+                f'flavor asks for {asked.flavor.get(rc, 0)}',
+                server=server.uuid,
+            )
+
+
+def _of(kind: str, server: evidence.Server, id_: str, text: str) -> Finding:
+    return Finding(
+        kind,
+        f'attachment {id_} of server {server.uuid}: {text}',
+        server=server.uuid,
+    )
+
+
+def _groups(
+    groups: collections.abc.Mapping[str, attachment.Group],
+) -> str:
+    if not groups:
+        return 'no attachment'
+    return ', '.join(
+        f'{amount} of {rc} ({id_})'
+        for id_, (rc, amount) in sorted(groups.items())
+    )
+
+
 def _made(case: _Case) -> _Findings:
     """A guest that runs has no mediated device that does not exist."""
     units = {device: claim for claim, device in case.devices.items()}
@@ -549,6 +641,7 @@ _TESTS = (
     _holders,
     _service,
     _attached,
+    _attachments,
     _made,
     _guests,
     _loose,

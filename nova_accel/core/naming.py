@@ -26,6 +26,7 @@ import os_traits
 
 MANAGED = 'CUSTOM_ACCEL_MANAGED'
 MISSING = 'CUSTOM_ACCEL_MISSING'
+HOTPLUG = 'CUSTOM_ACCEL_HOTPLUG'
 
 # Placement refuses longer provider names and longer traits.
 _MAX_NAME = 200

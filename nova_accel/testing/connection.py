@@ -98,6 +98,7 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
     def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
         super().__init__(*args, **kwargs)
         self._live = list(self._defined)
+        self._asked: list[Held] = []
         self._aborted = False
 
     def counting(self, verb: str) -> contextlib.AbstractContextManager[None]:
@@ -127,7 +128,7 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
         self._connection.check_start(self, map(_held, live))
         self._id = self._connection._id_counter
         super().createWithFlags(flags)
-        self._live = live
+        self._live, self._asked = live, []
 
     def verify_hostdevs_interface_are_vfs(self) -> None:
         describe = self._connection.machine.describe
@@ -198,7 +199,31 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
             return
         wanted = _held(_hostdev(xml))
         for hostdevs in self._affected(flags):
-            hostdevs[:] = [i for i in hostdevs if _held(i) != wanted]
+            if hostdevs is self._live and not self._connection.answering:
+                self._ask(wanted)
+            else:
+                hostdevs[:] = [i for i in hostdevs if _held(i) != wanted]
+
+    def _ask(self, wanted: Held) -> None:
+        """Ask a guest for a device that does not answer."""
+        if wanted in self._asked:
+            raise self._connection.error(
+                'OPERATION_FAILED',
+                'operation failed: internal error: unable to execute QEMU '
+                "command 'device_del': Device hostdev0 is already in the "
+                'process of unplug',
+            )
+        self._asked.append(wanted)
+
+    def answer(self) -> list[str]:
+        """Let go of what the guest was asked for; return the aliases.
+
+        libvirt then sends an event for each, which nova's harness does not.
+        """
+        gone = [i for i in self._live if _held(i) in self._asked]
+        self._live[:] = [i for i in self._live if i not in gone]
+        self._asked = []
+        return [info['alias'] for info in gone]
 
     # Live migration
 
@@ -268,6 +293,7 @@ class HybridConnection(
     :ivar calls: verb -> round trips, those of nova's own code included.
     :ivar network: host name -> the connection that a live migration to that
         host goes to; one mapping for all hosts.
+    :ivar answering: guests let go at once of what they are asked for.
     :ivar migrating: is called with a domain when it runs on both hosts; it
         fails the migration by raising.
     """
@@ -281,6 +307,7 @@ class HybridConnection(
         self._depth = 0
         self.network: dict[str, HybridConnection] = {hostname: self}
         self.migrating: Migrating = _undisturbed
+        self.answering = True
         fakelibvirt.Connection.__init__(
             self, 'qemu:///system', hostname=hostname, **others
         )
@@ -303,6 +330,7 @@ class HybridConnection(
             domain._connection = new
         new._vms, new._running_vms = self._vms, self._running_vms
         new.migrating = self.migrating
+        new.answering = self.answering
         new.join(self.network)
         return new
 

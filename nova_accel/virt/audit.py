@@ -15,6 +15,7 @@ Nova's records come through its objects, hence over RPC from the conductor
 on a compute host; Placement through nova's own client.
 """
 
+import collections
 import collections.abc
 import contextlib
 import logging
@@ -26,10 +27,12 @@ from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 
+from nova_accel.core import attachment
 from nova_accel.core import facts
 from nova_accel.core import invariant
 from nova_accel.core import inventory
 from nova_accel.core import naming
+from nova_accel.core import request
 from nova_accel import exception
 from nova_accel import manager
 from nova_accel.virt import tracker
@@ -151,16 +154,21 @@ def _records(
 ) -> collections.abc.Iterator[facts.Server]:
     # First, so that one whose move ends meanwhile is here or on its way.
     moves = list(tracker.moves(context, host, node.name))
+    specs = _Specs(context)
     for instance in objects.InstanceList.get_by_host(
-        context, host, expected_attrs=['resources']
+        context,
+        host,
+        expected_attrs=['flavor', 'resources', 'system_metadata'],
     ):
         claims = _named(instance.resources, node)
+        asked = _asked(instance, specs)
         yield facts.Server(
             instance.uuid,
             frozenset({instance.uuid}),
             claims,
-            claims,
-            _state(instance),
+            claims - attachment.leaving(asked.records),
+            _state(instance, asked),
+            asked,
         )
     for instance, migration, resources in moves:
         if host in (migration.source_compute, migration.dest_compute):
@@ -183,8 +191,59 @@ def _named(
     )
 
 
-def _state(instance: objects.Instance) -> str:
+class _Specs:
+    """Request specs, for as long as the conductor can read them.
+
+    It may be one of a cell, which has no way to the database of the API.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._told = True
+
+    def groups(self, uuid: str) -> dict[str, attachment.Group] | None:
+        """Return what a request spec asks for; None: nobody can tell."""
+        if not self._told:
+            return None
+        try:
+            spec = objects.RequestSpec.get_by_instance_uuid(
+                self._context, uuid
+            )
+        except nova_exception.RequestSpecNotFound:
+            return None
+        except Exception as e:
+            LOG.info('Request specs are not looked at: %s', type(e).__name__)
+            self._told = False
+            return None
+        return attachment.groups(spec.flavor.extra_specs)
+
+
+def _asked(instance: objects.Instance, specs: _Specs) -> facts.Asked:
+    records = attachment.read(instance.system_metadata)
+    extra_specs = instance.flavor.extra_specs
+    groups = attachment.groups(extra_specs)
+    return facts.Asked(
+        tuple(records.values()),
+        attachment.unreadable(instance.system_metadata),
+        _amounts(extra_specs),
+        groups,
+        specs.groups(instance.uuid) if groups or records else None,
+    )
+
+
+def _amounts(
+    extra_specs: collections.abc.Mapping[str, str],
+) -> dict[str, int]:
+    found: collections.Counter[str] = collections.Counter()
+    for group in request.parse(extra_specs).groups:
+        found.update(dict(group.resources))
+    return dict(found)
+
+
+def _state(instance: objects.Instance, asked: facts.Asked) -> str:
     if instance.task_state:
+        return facts.BUSY
+    if any(r.state == attachment.ATTACHING for r in asked.records):
         return facts.BUSY
     if instance.vm_state == vm_states.RESIZED:
         up = instance.power_state == power_state.RUNNING

@@ -20,6 +20,7 @@ from nova import exception as nova_exception
 from nova import objects
 from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import event as libvirt_event
 from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 
@@ -48,6 +49,7 @@ LOG = logging.getLogger(__name__)
 
 XenAPIAccelDriver = xapi_accel.XenAPIAccelDriver
 Allocations = collections.abc.Mapping[str, ty.Any]
+_T = ty.TypeVar('_T')
 
 
 def __getattr__(name: str) -> ty.Any:
@@ -67,6 +69,8 @@ class LibvirtAccelDriver(
 ):
     """``compute_driver = accel.LibvirtAccelDriver``"""
 
+    accel_hotplug = True
+
     def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
         super().__init__(*args, **kwargs)
         accel_host.adopt(self._host)
@@ -82,7 +86,9 @@ class LibvirtAccelDriver(
 
     def accel_node(self) -> inventory.Node:
         return inventory.Node(
-            self._host.get_hostname(), self._host.get_node_uuid()
+            self._host.get_hostname(),
+            self._host.get_node_uuid(),
+            self.accel_hotplug,
         )
 
     def accel_elsewhere(self) -> inventory.Elsewhere:
@@ -214,7 +220,7 @@ class LibvirtAccelDriver(
         **kwargs: ty.Any,
     ) -> None:
         # The host may have been rebooted since.
-        configs = self.accel.attach(instance.uuid, self.accel_claims(instance))
+        configs = self.accel.attach(instance.uuid, self.accel_wanted(instance))
         super().resume(context, instance, *args, **kwargs)
         if configs:
             hotplug.plug(self._host.get_guest(instance), configs)
@@ -232,15 +238,72 @@ class LibvirtAccelDriver(
         super()._resume_guest_after_snapshot(
             context, live_snapshot, original_power_state, instance, guest
         )
-        claims = self.accel_claims(instance)
+        claims = self.accel_wanted(instance)
         if claims and not live_snapshot and guest.is_active():
             hotplug.plug(guest, self.accel.attach(instance.uuid, claims))
+
+    # Attach and detach
+
+    def accel_insert(
+        self, instance: objects.Instance, claims: frozenset[inventory.Claim]
+    ) -> None:
+        configs = self.accel.attach(instance.uuid, claims)
+        self._of_guest(instance, lambda guest: hotplug.insert(guest, configs))
+
+    def accel_withdraw(
+        self, instance: objects.Instance, claims: frozenset[inventory.Claim]
+    ) -> None:
+        configs = self.accel.configs(instance.uuid, claims)
+        self._of_guest(
+            instance, lambda guest: hotplug.withdraw(guest, configs)
+        )
+
+    def accel_inside(
+        self, instance: objects.Instance, claims: frozenset[inventory.Claim]
+    ) -> bool:
+        configs = self.accel.configs(instance.uuid, claims)
+        return bool(
+            self._of_guest(
+                instance, lambda guest: hotplug.inside(guest, configs)
+            )
+        )
+
+    def _of_guest(
+        self,
+        instance: objects.Instance,
+        do: collections.abc.Callable[[libvirt_guest.Guest], _T],
+    ) -> _T | None:
+        """Do something with the guest of a server, if there is one.
+
+        :raises GuestRefused: libvirt does not do it, or does not answer.
+        """
+        try:
+            return do(self._host.get_guest(instance))
+        except nova_exception.InstanceNotFound:
+            # It is off, and is made anew when it is started.
+            return None
+        except (
+            _libvirt().libvirtError,
+            nova_exception.HypervisorUnavailable,
+            nova_exception.InternalError,
+        ) as e:
+            raise exception.GuestRefused(
+                server=instance.uuid, reason=str(e)
+            ) from e
+
+    def emit_event(self, event: ty.Any) -> None:
+        super().emit_event(event)
+        if (
+            isinstance(event, libvirt_event.DeviceRemovedEvent)
+            and self.accel_desk is not None
+        ):
+            self.accel_desk.let_go(event.uuid)
 
     def _guest_add_pci_devices(
         self, guest: vconfig.LibvirtConfigGuest, instance: objects.Instance
     ) -> None:
         super()._guest_add_pci_devices(guest, instance)
-        claims = self.accel_claims(instance)
+        claims = self.accel_wanted(instance)
         for config in self.accel.attach(instance.uuid, claims):
             guest.add_device(config)
 

@@ -15,10 +15,12 @@ Its persistent definition keeps them: from that it is started again.
 """
 
 import collections.abc
+import typing as ty
 
 from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import guest as libvirt_guest
 
+from nova_accel.backends.libvirt import guest as guest_xml
 from nova_accel import exception
 
 Hostdevs = collections.abc.Collection[vconfig.LibvirtConfigGuestHostdev]
@@ -58,6 +60,84 @@ def unplug(guest: libvirt_guest.Guest, configs: Hostdevs, server: str) -> None:
             server=server,
             reason='the guest has not let go of it',
         )
+
+
+def insert(guest: libvirt_guest.Guest, configs: Hostdevs) -> None:
+    """Give a guest devices for good: live, too, if it runs. Idempotent.
+
+    :raises libvirtError: it does not get one. What it has got it keeps.
+    """
+    running = guest.is_active()
+    defined = _names(guest, defined=True)
+    live = _names(guest) if running else defined
+    for config in configs:
+        to_define = _name(config) not in defined
+        to_plug = running and _name(config) not in live
+        if to_define or to_plug:
+            guest.attach_device(config, persistent=to_define, live=to_plug)
+
+
+def withdraw(guest: libvirt_guest.Guest, configs: Hostdevs) -> None:
+    """Take devices out of a guest's definition, and ask it to let go.
+
+    When it does, if ever, is its own affair. Idempotent.
+
+    :raises libvirtError: it cannot be asked.
+    """
+    defined = _names(guest, defined=True)
+    for config in configs:
+        if _name(config) in defined:
+            guest.detach_device(config, persistent=True)
+    asked = inside(guest, configs)
+    for config in configs:
+        if _name(config) in asked:
+            _ask(guest, config)
+
+
+def _ask(
+    guest: libvirt_guest.Guest, config: vconfig.LibvirtConfigGuestHostdev
+) -> None:
+    try:
+        guest.detach_device(config, live=True)
+    except Exception as error:
+        if not _is_under_way(error):
+            raise
+
+
+def _is_under_way(error: ty.Any) -> bool:
+    """Tell that a guest has been asked before, or has just let go."""
+    said = str(error)
+    return hasattr(error, 'get_error_code') and any(
+        text in said
+        for text in ('not found', 'in the process of unplug', 'unplug is in')
+    )
+
+
+def inside(guest: libvirt_guest.Guest, configs: Hostdevs) -> frozenset[str]:
+    """Return what a guest that runs has of some devices, by name.
+
+    :raises libvirtError: libvirt does not tell.
+    """
+    if not guest.is_active():
+        return frozenset()
+    return _names(guest).intersection(map(_name, configs))
+
+
+def _names(
+    guest: libvirt_guest.Guest, defined: bool = False
+) -> frozenset[str]:
+    """Name the host devices of a guest, by uuid or by address.
+
+    Nova's own way of asking takes an error for a guest without devices.
+
+    :param defined: those it will be started with.
+    """
+    xml = guest.get_xml_desc(dump_inactive=defined)
+    return guest_xml.parse('', True, xml).devices
+
+
+def _name(config: vconfig.LibvirtConfigGuestHostdev) -> str:
+    return str(_which(config)[-1])
 
 
 def _present(guest: libvirt_guest.Guest) -> set[_Which]:

@@ -45,6 +45,7 @@ from nova_accel.core import moving
 from nova_accel.core import request
 from nova_accel import exception
 from nova_accel.virt import mixin
+from nova_accel.virt import records
 from nova_accel.virt import tracker
 
 LOG = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class LiveMigrationMixin(mixin.AccelDriverMixin):
         **kwargs: ty.Any,
     ) -> ty.Any:
         with _refusing():
+            records.check_rest(instance)
             leaving = self._assignments(instance, self.accel_claims(instance))
             for assignment in leaving:
                 self._check_leaves(assignment, instance, dest_check_data)
@@ -218,7 +220,7 @@ class LiveMigrationMixin(mixin.AccelDriverMixin):
                 raise nova_exception.MigrationPreCheckError(
                     reason=e.format_message()
                 ) from e
-        self._announce(ctxt, instance)
+        self.accel_announce(ctxt, instance)
 
     def _arriving(
         self, instance: objects.Instance

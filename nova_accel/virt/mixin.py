@@ -29,6 +29,7 @@ from oslo_log import log as logging
 from nova_accel.backends import base
 from nova_accel.conf import accel as accel_conf
 from nova_accel.conf import sources
+from nova_accel.core import attachment
 from nova_accel.core import inventory
 from nova_accel.core import request
 from nova_accel.core import whitelist
@@ -36,6 +37,9 @@ from nova_accel import exception
 from nova_accel import manager
 from nova_accel.objects import publication
 from nova_accel.virt import audit
+from nova_accel.virt import desk
+from nova_accel.virt import endpoint
+from nova_accel.virt import records
 from nova_accel.virt import reload
 from nova_accel.virt import tracker
 from nova_accel.virt import tree
@@ -51,6 +55,10 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
 
     The hypervisor's driver says which backend it has and which node it is.
     """
+
+    # Whether a server that exists can get devices: see ``holding.Driver``.
+    accel_hotplug = False
+    accel_desk: desk.Desk | None = None
 
     def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:
         # Not in init_host: that runs in a worker, and nova starts a worker
@@ -83,6 +91,10 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         held = tracker.held_on(context, host, node)
         self.accel.start(node, self._rules, held, self.accel_elsewhere())
         tracker.adopt(self.virtapi._compute.rt, self.accel)
+        self.accel_desk = desk.Desk(self)
+        self.virtapi._compute.additional_endpoints.append(
+            endpoint.Endpoint(self.accel_desk)
+        )
         reload.subscribe(self.accel_reload, self._reset_service)
 
     def accel_check(self, offer: inventory.Offer) -> None:
@@ -150,7 +162,7 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         )
         if not self.node_is_available(nodename):
             return
-        node = tree.node(provider_tree, nodename)
+        node = tree.node(provider_tree, nodename, self.accel_hotplug)
         settled, basis = self._settled, self.accel.basis
         if settled is None or not settled.restore(provider_tree, node, basis):
             self._settled = self._update(provider_tree, node, basis)
@@ -216,7 +228,8 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         **kwargs: ty.Any,
     ) -> None:
         self._check_claims(instance, allocations)
-        self._announce(context, instance)
+        self._arrived(instance)
+        self.accel_announce(context, instance)
         try:
             super().spawn(
                 context,
@@ -246,7 +259,8 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         **kwargs: ty.Any,
     ) -> None:
         self._check_claims(instance, allocations)
-        self._announce(context, instance)
+        self._arrived(instance)
+        self.accel_announce(context, instance)
         super().finish_migration(
             context,
             migration,
@@ -259,6 +273,59 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
             *args,
             **kwargs,
         )
+
+    def finish_revert_migration(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> None:
+        self._arrived(instance)
+        super().finish_revert_migration(context, instance, *args, **kwargs)
+
+    def post_live_migration_at_destination(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> None:
+        arriving = self.accel_moving(instance, 'new_resources')
+        self._arrived(instance, arriving)
+        super().post_live_migration_at_destination(
+            context, instance, *args, **kwargs
+        )
+
+    def _arrived(
+        self,
+        instance: objects.Instance,
+        claims: frozenset[inventory.Claim] = frozenset(),
+    ) -> None:
+        """Let attachments of a server that came here name its units here."""
+        claims = claims or self.accel_claims(instance)
+        if self.accel_desk is not None:
+            self.accel_desk.arrived(instance, claims)
+
+    def accel_wanted(
+        self, instance: objects.Instance
+    ) -> frozenset[inventory.Claim]:
+        """Units that a guest which is started now is to have."""
+        claims = self.accel_claims(instance)
+        if not claims:
+            return claims
+        return claims - attachment.leaving(records.of(instance).values())
+
+    def accel_tend(
+        self, context: nova_context.RequestContext, starting: bool
+    ) -> None:
+        """Look after attachments that are under way. Never raises."""
+        if self.accel_desk is None or self.accel.idle:
+            return
+        if starting:
+            self.accel_desk.resume(context)
+        else:
+            self.accel_desk.tend(context)
 
     def _check_claims(
         self, instance: objects.Instance, allocations: ty.Any
@@ -361,7 +428,7 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
             if claim.provider in self.accel
         )
 
-    def _announce(
+    def accel_announce(
         self,
         context: nova_context.RequestContext,
         instance: objects.Instance,

@@ -16,10 +16,13 @@ import typing as ty
 
 from nova import context as nova_context
 from nova import exception as nova_exception
+from nova import objects
 
+from nova_accel.core import attachment
 from nova_accel.core import invariant
 from nova_accel import exception
 from nova_accel import manager
+from nova_accel.virt import audit
 
 _UPDATE = 'nova-compute does it by itself'
 _RUNS = 'a server is affected, and to move or reboot it is for its owner'
@@ -61,6 +64,7 @@ class Surgeon:
         ] = {
             invariant.LOOSE: self._sweep,
             invariant.OF_DELETED: self._deallocate,
+            invariant.SPEC: self._align,
         }
 
     def treat(
@@ -83,6 +87,22 @@ class Surgeon:
     def _sweep(self, finding: invariant.Finding) -> str:
         self._accel.sweep(finding.device)
         return 'the mediated device was destroyed'
+
+    def _align(self, finding: invariant.Finding) -> str:
+        """Let the request spec ask for what the flavor of the server does."""
+        with audit.asking('the database of nova-api'):
+            server = objects.Instance.get_by_uuid(
+                self._context, finding.server, expected_attrs=['flavor']
+            )
+            spec = objects.RequestSpec.get_by_instance_uuid(
+                self._context, finding.server
+            )
+            spec.flavor.extra_specs = attachment.aligned(
+                spec.flavor.extra_specs,
+                attachment.groups(server.flavor.extra_specs),
+            )
+            spec.save()
+        return 'the request spec asks for what is attached'
 
     def _deallocate(self, finding: invariant.Finding) -> str:
         # Guarded by the consumer's generation. A server with several

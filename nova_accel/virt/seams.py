@@ -20,6 +20,7 @@ import inspect
 import types
 import typing as ty
 
+from nova.compute import manager as compute_manager
 from nova.compute import provider_tree
 from nova.compute import resource_tracker
 from nova.scheduler.client import report
@@ -38,6 +39,9 @@ _OURS: tuple[tuple[type, type], ...] = (
 
 # Class of nova -> what we call of it -> with which leading parameters.
 _CALLED: dict[type, dict[str, str]] = {
+    compute_manager.ComputeManager: {
+        '_reboot_instance': 'context instance block_device_info reboot_type',
+    },
     libvirt_driver.LibvirtDriver: {
         '_get_all_assigned_mediated_devices': 'instance',
         '_get_vgpu_type_per_pgpu': 'device_address',
@@ -49,6 +53,8 @@ _CALLED: dict[type, dict[str, str]] = {
     report.SchedulerReportClient: {
         'get_allocations_for_resource_provider': 'context rp_uuid',
         'get_allocs_for_consumer': 'context consumer',
+        'get': 'url version global_request_id',
+        'put': 'url data version global_request_id',
     },
     provider_tree.ProviderTree: {
         '_find_with_lock': 'name_or_uuid',

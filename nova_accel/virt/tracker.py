@@ -39,6 +39,7 @@ from nova_accel.core import inventory
 from nova_accel.core import request
 from nova_accel import exception
 from nova_accel import manager
+from nova_accel.virt import records
 from nova_accel.virt import tree
 
 SEMAPHORE = resource_tracker.COMPUTE_RESOURCE_SEMAPHORE
@@ -207,7 +208,10 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
         startup: bool = False,
     ) -> None:
         super().update_available_resource(context, nodename, startup=startup)
-        if startup and self.driver.node_is_available(nodename):
+        if not self.driver.node_is_available(nodename):
+            return
+        self.driver.accel_tend(context, startup)
+        if startup:
             self.driver.accel_audit(context)
 
     # The four public claims differ only in what they do besides: when one
@@ -241,6 +245,7 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
         *args: ty.Any,
         **kwargs: ty.Any,
     ) -> ty.Any:
+        records.check_flavor(instance, kwargs.get('flavor') or args[0])
         with self._undone_on_error(instance) as call:
             claim = super().resize_claim(context, instance, *args, **kwargs)
             return _informed(claim, instance, call)
@@ -257,6 +262,45 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
                 context, instance, *args, **kwargs
             )
             return _informed(claim, instance, call)
+
+    def hotplug_claim(
+        self, instance: objects.Instance, wants: request.Amounts
+    ) -> frozenset[inventory.Claim]:
+        """Claim units for a server that is here already.
+
+        The caller writes them down; until then they stand in the ledger.
+
+        :raises ComputeResourcesUnavailable: there are not as many here.
+        """
+        with self._undone_on_error(instance) as call:
+            self._hotplug_claim(
+                {rp: {'resources': dict(each)} for rp, each in wants.items()}
+            )
+            return frozenset(call.picks)
+
+    @utils.synchronized(SEMAPHORE, fair=True)
+    def _hotplug_claim(self, allocations: ty.Any) -> None:
+        self._claim_resources(allocations)
+
+    @utils.synchronized(SEMAPHORE, fair=True)
+    def hotplug_release(
+        self, claims: collections.abc.Iterable[inventory.Claim]
+    ) -> None:
+        """Give back units that no record names any more."""
+        self._release_assigned_resources(_resources(claims))
+
+    @utils.synchronized(SEMAPHORE, fair=True)
+    def hotplug_forget(
+        self, uuid: str, saved: collections.abc.Set[inventory.Claim]
+    ) -> None:
+        """Give back what was picked for a server and never written down."""
+        self._release_assigned_resources(
+            _resources(
+                pick
+                for pick, server in self.accel.picks.items()
+                if server == uuid and pick not in saved
+            )
+        )
 
     @contextlib.contextmanager
     def _undone_on_error(

@@ -26,6 +26,7 @@ from nova_accel.core import naming
 # Traits that we generate. Whatever else an operator put on a provider of
 # ours stays there.
 _GENERATED = (
+    naming.HOTPLUG,
     naming.MANAGED,
     naming.MISSING,
     'CUSTOM_ACCEL_VENDOR_',
@@ -68,9 +69,11 @@ def resource(rp_uuid: str, rc: str, unit: str) -> objects.Resource:
     )
 
 
-def node(tree: nova_tree.ProviderTree, nodename: str) -> inventory.Node:
+def node(
+    tree: nova_tree.ProviderTree, nodename: str, hotplug: bool = False
+) -> inventory.Node:
     """The compute node's root provider."""
-    return inventory.Node(nodename, _root(tree, nodename).uuid)
+    return inventory.Node(nodename, _root(tree, nodename).uuid, hotplug)
 
 
 def _root(tree: nova_tree.ProviderTree, nodename: str) -> ty.Any:

@@ -33,6 +33,8 @@ from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import host as libvirt_host
 from oslo_utils import uuidutils
 
+from nova_accel.core import attachment
+from nova_accel.core import inventory
 from nova_accel.core import naming
 from nova_accel import manager
 from nova_accel.testing import machine
@@ -61,6 +63,10 @@ _MDEV = f"""<device>
   </capability>
 </device>
 """
+
+_FOR_GOOD = (
+    fakelibvirt.VIR_DOMAIN_AFFECT_LIVE | fakelibvirt.VIR_DOMAIN_AFFECT_CONFIG
+)
 
 _list_pci_devices = libvirt_driver.LibvirtDriver._get_pci_passthrough_devices
 
@@ -156,6 +162,25 @@ class Host(abc.ABC):
     @abc.abstractmethod
     def discover(self) -> None:
         """Do what the driver does about its devices when it starts."""
+
+    @abc.abstractmethod
+    def attach(self) -> None:
+        """Give the server, which runs, one more vGPU.
+
+        Stock nova cannot: there it is what libvirt is asked for at least.
+        """
+
+    @abc.abstractmethod
+    def detach(self) -> None:
+        """Take it away again."""
+
+    @abc.abstractmethod
+    def plug(self) -> None:
+        """Do of ``attach`` what is neither nova's records nor Placement."""
+
+    @abc.abstractmethod
+    def unplug(self) -> None:
+        """Undo ``plug``, if it was done."""
 
     # What nova-compute does
 
@@ -363,10 +388,71 @@ class Ours(Host):
         self.driver.update_provider_tree(self._new_tree(), self.name)
         self.driver.accel = before
 
+    def attach(self) -> None:
+        self.attached = uuidutils.generate_uuid()
+        desk, server = self.driver.accel_desk, self.server.uuid
+        desk.reserve(self._context, server, self.attached, 'VGPU', 1)
+        record = desk.attach(self._context, server, self.attached)
+        if record.state != attachment.ATTACHED:
+            raise RuntimeError(record.reason)
+
+    def detach(self) -> None:
+        record = self.driver.accel_desk.detach(
+            self._context, self.server.uuid, self.attached
+        )
+        if record.state:
+            raise RuntimeError(record.reason)
+
+    def plug(self) -> None:
+        wants = {self.spare[0].provider: {'VGPU': 1}}
+        self.plugged = self.manager.rt.hotplug_claim(self.server, wants)
+        self.driver.accel_insert(self.server, self.plugged)
+
+    def unplug(self) -> None:
+        if self.plugged:
+            self.driver.accel_withdraw(self.server, self.plugged)
+            self.driver.accel.detach(self.server.uuid, self.plugged)
+            self.manager.rt.hotplug_release(self.plugged)
+        self.plugged = frozenset()
+
+    plugged: frozenset[inventory.Claim] = frozenset()
+
 
 class Stock(Host):
     compute_driver = 'libvirt.LibvirtDriver'
     mdev_types = (VGPU_TYPE,)
+
+    def attach(self) -> None:
+        slot = self.spare[0]
+        self.attached = slot.mdev_uuid
+        self.connection.nodeDeviceCreateXML(
+            _MDEV.format(parent=slot.function, uuid=self.attached), 0
+        )
+        self._domain().attachDeviceFlags(
+            servers.HOSTDEV.format(self.attached).strip(), _FOR_GOOD
+        )
+
+    def detach(self) -> None:
+        self._domain().detachDeviceFlags(
+            servers.HOSTDEV.format(self.attached).strip(), _FOR_GOOD
+        )
+        name = f'mdev_{self.attached.replace("-", "_")}'
+        for device, kind in self.connection.machine.names():
+            if kind == 'mdev' and device.startswith(name):
+                self.connection.nodeDeviceLookupByName(device).destroy()
+        self.attached = ''
+
+    def plug(self) -> None:
+        self.attach()
+
+    def unplug(self) -> None:
+        if self.attached:
+            self.detach()
+
+    def _domain(self) -> ty.Any:
+        return self.connection.lookupByUUIDString(self.server.uuid)
+
+    attached = ''
 
     def slots(self) -> list[Slot]:
         names = {

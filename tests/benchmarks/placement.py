@@ -18,7 +18,9 @@ told by the number of providers. Both sides get this one.
 
 import collections.abc
 import copy
+import types
 import typing as ty
+from urllib import parse
 
 from nova.compute import provider_tree
 from nova.scheduler.client import report
@@ -31,11 +33,13 @@ class Placement:
 
     :ivar tree: what was written last.
     :ivar allocations: consumer -> provider uuid -> what it takes of it.
+    :ivar requests: how often it was asked without nova's help.
     """
 
     def __init__(self) -> None:
         self.tree = provider_tree.ProviderTree()
         self.allocations: dict[str, Allocations] = {}
+        self.requests = 0
 
     def allocate(
         self,
@@ -53,6 +57,49 @@ class Placement:
     def hand_on(self, consumer: str, other: str) -> None:
         """Give all that a consumer has to another one."""
         self.allocations[other] = self.allocations.pop(consumer)
+
+    # What attach and detach call
+
+    def get(self, url: str, **_how: object) -> ty.Any:
+        self.requests += 1
+        path, _mark, query = url.partition('?')
+        if path == '/allocation_candidates':
+            return _answer(self._candidates(parse.parse_qs(query)))
+        consumer = path.rpartition('/')[2]
+        return _answer(
+            {
+                **self.get_allocs_for_consumer(None, consumer),
+                'consumer_generation': 1,
+            }
+        )
+
+    def put(self, url: str, body: dict[str, ty.Any], **_how: object) -> ty.Any:
+        self.requests += 1
+        self.allocations[url.rpartition('/')[2]] = body['allocations']
+        return _answer({}, 204)
+
+    def _candidates(self, query: dict[str, list[str]]) -> dict[str, ty.Any]:
+        rc, amount = query['resources1'][0].split(':')
+        rooms = {}
+        for rp in self.tree.get_provider_uuids():
+            record = self.tree.data(rp).inventory.get(rc)
+            if record:
+                used = sum(
+                    each.get(rp, {}).get('resources', {}).get(rc, 0)
+                    for each in self.allocations.values()
+                )
+                capacity = record['total'] - record['reserved']
+                rooms[rp] = {'capacity': capacity, 'used': used}
+        return {
+            'allocation_requests': [
+                {'allocations': {rp: {'resources': {rc: int(amount)}}}}
+                for rp, room in rooms.items()
+                if room['capacity'] - room['used'] >= int(amount)
+            ],
+            'provider_summaries': {
+                rp: {'resources': {rc: room}} for rp, room in rooms.items()
+            },
+        }
 
     # What nova calls
 
@@ -118,3 +165,7 @@ class Placement:
 
     def clear_provider_cache(self, init: bool = False) -> None:
         """There is no cache."""
+
+
+def _answer(body: dict[str, ty.Any], status: int = 200) -> ty.Any:
+    return types.SimpleNamespace(status_code=status, json=lambda: body)

@@ -36,7 +36,10 @@ def _flavor(number: int, vgpus: int) -> objects.Flavor:
         is_public=True,
         projects=[],
         description=None,
-        extra_specs={'resources:VGPU': str(vgpus)},
+        extra_specs={
+            'resources:VGPU': str(vgpus),
+            'accel_hotplug:max_VGPU': '1',
+        },
         **_SIZE,
     )
 
@@ -56,7 +59,7 @@ _DOMAIN = """<domain type='kvm'>
   <devices>{devices}</devices>
 </domain>
 """
-_HOSTDEV = """
+HOSTDEV = """
     <hostdev mode='subsystem' type='mdev' model='vfio-pci'>
       <source><address uuid='{}'/></source>
     </hostdev>"""
@@ -156,5 +159,5 @@ def domain(
     return _DOMAIN.format(
         name=instance.name,
         uuid=instance.uuid,
-        devices=''.join(map(_HOSTDEV.format, mdevs)),
+        devices=''.join(map(HOSTDEV.format, mdevs)),
     )

@@ -28,6 +28,12 @@ def at_most(limit: float) -> Target:
     return Target(f'<= {limit:,}', lambda ours, stock: ours <= limit)
 
 
+def at_most_more(limit: float) -> Target:
+    return Target(
+        f'<= {limit:,} more', lambda ours, stock: ours <= stock + limit
+    )
+
+
 def times_less(factor: float) -> Target:
     return Target(
         f'>= {factor:,} x less', lambda ours, stock: ours * factor <= stock

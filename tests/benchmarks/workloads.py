@@ -244,8 +244,48 @@ def _life(few: Pair, large: Pair) -> Rows:
     """The life of one server, a step after the other."""
     rows: Rows = []
     for step in LIFE:
+        if step.name == 'resize':
+            rows += _until_met(lambda: _attach_cpu(large))
+            rows += _attach_placement(large)
         small, counts = (_counts(pair, step.action) for pair in (few, large))
         rows += _step(step, small, counts)
+    return rows
+
+
+def _attach_cpu(pair: Pair) -> Rows:
+    """What attach costs beside the two calls that any would make."""
+    load = f'1 vGPU, claimed, made and plugged, {LARGE}'
+    ours, stock = _least(pair, _plug, _unplug)
+    for host in pair:
+        _unplug(host)
+    target = targets.at_most_more(20)
+    return [
+        targets.Row(
+            'attach-cpu', load, 'ms', round(ours, 2), round(stock, 2), target
+        )
+    ]
+
+
+def _attach_placement(pair: Pair) -> Rows:
+    """Requests to Placement of an attach and of a detach."""
+    ours = pair[0]
+    rows = []
+    for name, action, limit in (
+        ('attach', _attach, 3),
+        ('detach', _detach, 2),
+    ):
+        before = ours.placement.requests
+        action(ours)
+        rows.append(
+            targets.Row(
+                f'{name}-placement',
+                f'1 vGPU, {LARGE}',
+                'requests',
+                ours.placement.requests - before,
+                0,
+                targets.at_most(limit),
+            )
+        )
     return rows
 
 
@@ -314,6 +354,22 @@ def _resize_to_two(host: hosts.Host) -> None:
     host.resize(host.take(2))
 
 
+def _attach(host: hosts.Host) -> None:
+    host.attach()
+
+
+def _detach(host: hosts.Host) -> None:
+    host.detach()
+
+
+def _plug(host: hosts.Host) -> None:
+    host.plug()
+
+
+def _unplug(host: hosts.Host) -> None:
+    host.unplug()
+
+
 def _delete(host: hosts.Host) -> None:
     host.delete()
 
@@ -321,6 +377,9 @@ def _delete(host: hosts.Host) -> None:
 LIFE = (
     Step('spawn', '4 vGPUs', 16, _spawn_four),
     Step('reboot', 'hard, 4 vGPUs', 24, _reboot),
+    # Of stock, the two calls without which it cannot be done.
+    Step('attach', '1 vGPU to a guest that runs', 8, _attach),
+    Step('detach', 'of it', 12, _detach),
     # Each mediated device of before is looked up and destroyed.
     Step('resize', '4 to 2 vGPUs, same host, confirmed', 32, _resize_to_two),
     Step('delete', '2 vGPUs', 12, _delete),

@@ -46,6 +46,11 @@ class TargetTest(testtools.TestCase):
         self.assertTrue(limit.is_met(3, 1))
         self.assertFalse(limit.is_met(4, 10**6))
 
+    def test_at_most_more(self) -> None:
+        limit = targets.at_most_more(20)
+        self.assertTrue(limit.is_met(25, 5))
+        self.assertFalse(limit.is_met(26, 5))
+
     def test_times_less(self) -> None:
         factor = targets.times_less(50)
         self.assertTrue(factor.is_met(2, 100))
@@ -179,6 +184,10 @@ class GateTest(hosts.Bench):
     def test_the_life_of_a_server(self) -> None:
         ratios = {}
         for step in workloads.LIFE:
+            if step.name == 'resize':
+                extra = workloads._attach_cpu(self.pair)
+                extra += workloads._attach_placement(self.pair)
+                self.assertTrue(all(row.met for row in extra), extra)
             counts = workloads._counts(self.pair, step.action)
             rows = workloads._step(step, counts, counts)
             self.assertTrue(all(row.met for row in rows), rows)

@@ -147,6 +147,8 @@ def _offered(
     traits = pool.traits | in_use | idle
     if memory is not None:
         traits |= set(_away(host, memory))
+    if host.node.hotplug:
+        traits |= {naming.HOTPLUG}
     return _provider(host, rp, pool.stable_id, records, traits)
 
 

@@ -23,10 +23,15 @@ from nova_accel.core import whitelist
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """The compute node: name and uuid of the root provider."""
+    """The compute node: name and uuid of the root provider.
+
+    :ivar hotplug: a server that exists can get devices here, and let go of
+        them.
+    """
 
     name: str
     uuid: str
+    hotplug: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ neither is what the lab is about, and together they double its start.
 
 import concurrent.futures
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -126,6 +127,22 @@ class Cloud:
             f"where instance_uuid = '{server}'"
         )
         return sorted(re.findall(r'"identifier": "([^"]+)"', row))
+
+    def attachments(self, verb: str, *words: str) -> dict[str, ty.Any]:
+        """Attach, detach or list, as nova's API process does.
+
+        :param words: see ``attach``.
+        :returns: ``failed``, why, and all ``attachments`` of the server.
+        """
+        said = process.run(
+            *(self._lab.tool('python'), '-m', 'tests.lab.harness.attach'),
+            *('--config-file', str(self._conf / 'nova.conf'), verb, *words),
+            timeout=200,
+            cwd=settings.REPOSITORY,
+            env=self._env,
+        )
+        answer = said.strip().splitlines()[-1]
+        return ty.cast(dict[str, ty.Any], json.loads(answer))
 
     # Parts
 

@@ -16,6 +16,7 @@ import dataclasses
 
 from nova_accel.backends import base
 from nova_accel.backends.libvirt import backend
+from nova_accel.virt import drivers
 
 _Backend = backend.LibvirtBackend
 
@@ -84,6 +85,15 @@ def not_recreated() -> None:
     _Backend.release = release  # type: ignore[method-assign]
 
 
+def no_wait() -> None:
+    """A device is taken for free before the guest has let go of it."""
+
+    def inside(*_args: object) -> bool:
+        return False
+
+    drivers.LibvirtAccelDriver.accel_inside = inside  # type: ignore[method-assign, assignment]
+
+
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """One way to be wrong.
@@ -104,4 +114,5 @@ FAULTS = {
     'wrong-parent': Fault(wrong_parent, ('BootTest.test_vgpu_on_physical',)),
     'wrong-device': Fault(wrong_device, ('BootTest.test_whole_gpu',)),
     'not-recreated': Fault(not_recreated, ('test_lost_mdev',)),
+    'no-wait': Fault(no_wait, ('HotplugTest.test_late_and_never',)),
 }

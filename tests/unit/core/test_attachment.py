@@ -53,6 +53,11 @@ class RecordTest(testtools.TestCase):
         self.assertEqual({ONE: FULL}, attachment.read(metadata))
         self.assertEqual({'image_x': 'y'}, attachment.erased(metadata, ONE))
 
+    def test_what_stays_where_it_is(self):
+        fixed = dataclasses.replace(FULL, live_migratable=False)
+        metadata = attachment.written({}, fixed)
+        self.assertEqual({ONE: fixed}, attachment.read(metadata))
+
     def test_values_fit_a_column(self):
         long = dataclasses.replace(
             FULL,
@@ -156,7 +161,7 @@ class StateTest(testtools.TestCase):
         (attachment.ATTACHED, attachment.ATTACHING),
         (attachment.ATTACHED, ''),
         (attachment.DETACHING, attachment.ERROR),
-        (attachment.ATTACHING, attachment.DETACHING),
+        (attachment.ERROR, attachment.ATTACHED),
     )
     @ddt.unpack
     def test_no_such_step(self, state, to):

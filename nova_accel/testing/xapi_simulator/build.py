@@ -20,9 +20,9 @@ from nova_accel.testing.xapi_simulator import domain
 from nova_accel.testing.xapi_simulator import facts
 from nova_accel.testing.xapi_simulator import failure
 from nova_accel.testing.xapi_simulator import memory
+from nova_accel.testing.xapi_simulator import parts
 from nova_accel.testing.xapi_simulator import pci
 from nova_accel.testing.xapi_simulator import scheduling
-from nova_accel.testing.xapi_simulator import topology
 from nova_accel.testing.xapi_simulator import usb
 from nova_accel.testing.xapi_simulator import vif
 from nova_accel.testing.xapi_simulator import vm as vms
@@ -52,7 +52,7 @@ _SOFTWARE = {
 }
 
 
-def build(found: topology.Topology, first: str) -> world.World:
+def build(found: parts.Topology, first: str) -> world.World:
     """Return the pool of a topology.
 
     :param first: address of the first host that has none of its own; the
@@ -102,7 +102,7 @@ def build(found: topology.Topology, first: str) -> world.World:
 
 
 def _no_start(
-    found: topology.Topology, vm: topology.Vm, error: failure.Failure
+    found: parts.Topology, vm: parts.Vm, error: failure.Failure
 ) -> exception.InvalidTopology:
     place = found.places[vm.name]
     code, *parameters = error.details
@@ -124,7 +124,7 @@ def _no_start(
     )
 
 
-def _host(one: world.World, host: topology.Host, address: str) -> str:
+def _host(one: world.World, host: parts.Host, address: str) -> str:
     store = one.store
     metrics = store.create(
         'host_metrics', live=True, memory_total=host.memory * MIB
@@ -192,7 +192,7 @@ def _template(one: world.World) -> None:
     )
 
 
-def _pci(one: world.World, host: str, device: topology.PciDevice) -> None:
+def _pci(one: world.World, host: str, device: parts.PciDevice) -> None:
     if not _is_listed(one, host, device):
         hidden = one.hidden_pci.get(host, frozenset())
         one.hidden_pci[host] = hidden | {device.address.lower()}
@@ -209,9 +209,7 @@ def _pci(one: world.World, host: str, device: topology.PciDevice) -> None:
     )
 
 
-def _is_listed(
-    one: world.World, host: str, device: topology.PciDevice
-) -> bool:
+def _is_listed(one: world.World, host: str, device: parts.PciDevice) -> bool:
     slot = device.address.rpartition('.')[0]
     return device.class_id[:2] in _LISTED or any(
         address.rpartition('.')[0] == slot
@@ -219,7 +217,7 @@ def _is_listed(
     )
 
 
-def _usb(one: world.World, host: str, device: topology.UsbDevice) -> None:
+def _usb(one: world.World, host: str, device: parts.UsbDevice) -> None:
     store = one.store
     pusb = store.create(
         'PUSB',
@@ -239,7 +237,7 @@ def _usb(one: world.World, host: str, device: topology.UsbDevice) -> None:
 
 
 def _network(
-    one: world.World, network: topology.Network, hosts: dict[str, str]
+    one: world.World, network: parts.Network, hosts: dict[str, str]
 ) -> None:
     store = one.store
     ref = store.create(
@@ -254,7 +252,7 @@ def _network(
 
 
 def _pif(
-    one: world.World, network: topology.Network, ref: str, host: str
+    one: world.World, network: parts.Network, ref: str, host: str
 ) -> None:
     store = one.store
     values = {
@@ -283,7 +281,7 @@ def _pif(
 
 
 def _storage(
-    one: world.World, storage: topology.Storage, hosts: dict[str, str]
+    one: world.World, storage: parts.Storage, hosts: dict[str, str]
 ) -> None:
     store = one.store
     seen_by = storage.hosts or tuple(hosts)
@@ -301,7 +299,7 @@ def _storage(
         store.set('pool', one.pool, default_SR=ref, suspend_image_SR=ref)
 
 
-def _vm(one: world.World, vm: topology.Vm, host: str) -> None:
+def _vm(one: world.World, vm: parts.Vm, host: str) -> None:
     store = one.store
     memory_size = vm.memory * MIB
     ref = vms.make(

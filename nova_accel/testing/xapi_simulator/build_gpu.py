@@ -17,8 +17,8 @@ import typing as ty
 from nova_accel.testing.xapi_simulator import cards
 from nova_accel.testing.xapi_simulator import gpu
 from nova_accel.testing.xapi_simulator import gpu_group
+from nova_accel.testing.xapi_simulator import parts
 from nova_accel.testing.xapi_simulator import store as stores
-from nova_accel.testing.xapi_simulator import topology
 from nova_accel.testing.xapi_simulator import world
 
 MIB = 2**20
@@ -28,7 +28,7 @@ shipped = cards.shipped
 
 def add(
     one: world.World,
-    hosts: collections.abc.Iterable[topology.Host],
+    hosts: collections.abc.Iterable[parts.Host],
     refs: dict[str, str],
     known: dict[str, cards.Card],
 ) -> None:
@@ -48,7 +48,7 @@ def add(
 
 
 def _board(
-    store: stores.Store, host: str, board: topology.Board, card: cards.Card
+    store: stores.Store, host: str, board: parts.Board, card: cards.Card
 ) -> None:
     types = _types(store, card)
     names = {one.model for one in card.types}
@@ -57,7 +57,7 @@ def _board(
         pci = add_pci(
             store,
             host,
-            topology.nth_address(board.address, number),
+            parts.nth_address(board.address, number),
             class_id=card.class_id,
             vendor_id=card.vendor_id,
             device_id=card.device_id,

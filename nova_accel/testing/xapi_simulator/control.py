@@ -37,8 +37,8 @@ from nova_accel.conf import composer
 from nova_accel.core import cursor
 from nova_accel import exception
 from nova_accel.testing.xapi_simulator import host as hosts
+from nova_accel.testing.xapi_simulator import keys
 from nova_accel.testing.xapi_simulator import session
-from nova_accel.testing.xapi_simulator import topology
 from nova_accel.testing.xapi_simulator import world
 
 PREFIX = '/simulator/'
@@ -70,7 +70,7 @@ def arm(one: world.World, body: Body) -> Body:
     problems: list[exception.Problem] = []
     # JSON is YAML: a fault is read as one of a topology.
     node = composer.compose('request', json.dumps(body).encode())
-    fault = topology.read_fault(cursor.Cursor(node, node.place, problems))
+    fault = keys.read_fault(cursor.Cursor(node, node.place, problems))
     if problems:
         raise exception.InvalidTopology(problems)
     one.faults.arm(fault)

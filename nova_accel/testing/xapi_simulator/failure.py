@@ -13,7 +13,6 @@
 
 from nova_accel.testing.xapi_simulator import facts
 
-
 LISTS = frozenset(
     {
         'GPU_GROUP_CONTAINS_PGPU',

@@ -20,7 +20,7 @@ import types
 import typing as ty
 
 from nova_accel.testing.xapi_simulator import build
-from nova_accel.testing.xapi_simulator import topology
+from nova_accel.testing.xapi_simulator import parts
 from nova_accel.testing.xapi_simulator import wire
 from nova_accel.testing.xapi_simulator import world
 
@@ -51,7 +51,7 @@ class Simulator:
 
     def __init__(
         self,
-        found: topology.Topology,
+        found: parts.Topology,
         address: str = '127.0.0.1',
         port: int = 0,
         certificate: str = '',

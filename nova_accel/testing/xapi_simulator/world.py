@@ -76,7 +76,6 @@ class World:
         self.users: dict[str, str] = {}
         self.urls: dict[str, str] = {}
         self.hidden_pci: dict[str, frozenset[str]] = {}
-        self.unsuspendable: set[str] = set()
         self.targets: tuple[Target, ...] = ()
         self.counts: collections.Counter[str] = collections.Counter()
         self.cancelled: dict[str, threading.Event] = {}

@@ -296,7 +296,10 @@ class HybridConnection(
     :ivar answering: guests let go at once of what they are asked for.
     :ivar migrating: is called with a domain when it runs on both hosts; it
         fails the migration by raising.
+    :cvar DOMAIN: class of the domains that are defined here.
     """
+
+    DOMAIN: ty.ClassVar[type[HybridDomain]] = HybridDomain
 
     def __init__(
         self,
@@ -366,7 +369,7 @@ class HybridConnection(
         return ty.cast(list[HybridDomain], found)
 
     def defineXML(self, xml: str) -> HybridDomain:
-        domain = HybridDomain(connection=self, xml=xml)
+        domain = self.DOMAIN(connection=self, xml=xml)
         known: HybridDomain | None = self._vms.get(domain.name())
         if known is not None:
             domain = known
@@ -376,7 +379,7 @@ class HybridConnection(
         return domain
 
     def createXML(self, xml: str, flags: int) -> HybridDomain:
-        domain = HybridDomain(
+        domain = self.DOMAIN(
             connection=self, xml=xml, running=True, transient=True
         )
         self.check_start(domain, domain.held())

@@ -37,9 +37,10 @@ class WheelTest(testtools.TestCase):
             {name for name in inside if name.startswith('nova/')},
         )
 
-    def test_every_file_of_the_package(self):
+    def test_every_file_of_the_packages(self):
         listed = environments.run(
-            'git', 'ls-files', 'nova_accel', cwd=environments.checkout()
+            *('git', 'ls-files', 'nova_accel', 'nova_accel_tempest'),
+            cwd=environments.checkout(),
         )
         inside = _files(environments.our_wheel())
         self.assertEqual(set(), set(listed.splitlines()) - inside)
@@ -48,7 +49,7 @@ class WheelTest(testtools.TestCase):
         tops = {
             name.partition('/')[0] for name in _code(environments.our_wheel())
         }
-        self.assertEqual({'nova', 'nova_accel'}, tops)
+        self.assertEqual({'nova', 'nova_accel', 'nova_accel_tempest'}, tops)
 
     def test_never_brings_a_nova_along(self):
         (metadata,) = (

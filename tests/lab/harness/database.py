@@ -11,6 +11,7 @@
 # under the License.
 """MariaDB and RabbitMQ of the lab's control plane."""
 
+import collections.abc
 import os
 import pathlib
 import shutil
@@ -78,8 +79,10 @@ class Database:
             f'--socket={self._socket}',
         )
 
-    def make_schemas(self) -> None:
-        for schema in SCHEMAS:
+    def make_schemas(
+        self, schemas: collections.abc.Iterable[str] = SCHEMAS
+    ) -> None:
+        for schema in schemas:
             self.sql(f'create database {schema} character set utf8')
 
     def save(self, template: pathlib.Path) -> None:
@@ -128,8 +131,8 @@ class Rabbit:
         server = '/usr/lib/rabbitmq/bin/rabbitmq-server'
         self.daemon.start([server], env=self._env)
 
-    def wait(self) -> None:
-        process.wait_for('RabbitMQ', self._answers, 90, self.daemon)
+    def wait(self, patience: float = 90) -> None:
+        process.wait_for('RabbitMQ', self._answers, patience, self.daemon)
 
     def _answers(self) -> bool:
         return is_open(self._lab.port('rabbit'))

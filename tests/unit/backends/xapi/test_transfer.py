@@ -125,10 +125,10 @@ class TransferTest(common.PoolTestCase):
 class SettingsTest(common.PoolTestCase):
     def test_addresses_of_members(self):
         for url, address, wanted in (
-            ('https://a', '10.0.0.2', 'https://10.0.0.2'),
-            ('http://a:8080', '10.0.0.2', 'http://10.0.0.2:8080'),
+            ('https://a', '127.0.0.2', 'https://127.0.0.2'),
+            ('http://a:8080', '127.0.0.2', 'http://127.0.0.2:8080'),
             ('https://a', 'fd00::2', 'https://[fd00::2]'),
             ('https://a:1', '[fd00::2]', 'https://[fd00::2]:1'),
-            ('https://a:1', '10.0.0.2:9', 'https://10.0.0.2:9'),
+            ('https://a:1', '127.0.0.2:9', 'https://127.0.0.2:9'),
         ):
             self.assertEqual(wanted, xapi.Settings(url).at(address))

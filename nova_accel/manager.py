@@ -75,6 +75,7 @@ class Manager:
         self._who = memo.Memo(_who)
         self._loose = memo.Memo(_loose)
         self._occupied = memo.Memo(_union)
+        self._service = memo.Memo(inventory.service)
         self._described = memo.Memo(_described)
         self._settled = False
         self._holding: frozenset[str] = frozenset()
@@ -280,8 +281,16 @@ class Manager:
 
     @property
     def strangers(self) -> frozenset[inventory.Claim]:
-        """Units that are in use, though no server holds them."""
-        return self._occupied(self.now.strangers, self._stuck)
+        """Units that nobody can get, though no server holds them."""
+        return self._occupied(
+            self.now.strangers, self._stuck, self.service.out
+        )
+
+    @property
+    def service(self) -> inventory.Service:
+        """Which devices are in service, by what Placement said last."""
+        now = self.now
+        return self._service(now.node, now.offer, self._known)
 
     def _choose(
         self,
@@ -405,7 +414,8 @@ class Manager:
 
         :param known: those of ours that Placement has now.
         """
-        self._known = known
+        if known != self._known:
+            self._known = known
         self._take(node)
         now = self.now
         return inventory.desired(
@@ -630,9 +640,9 @@ def _loose(
 
 
 def _union(
-    some: frozenset[inventory.Claim], others: frozenset[inventory.Claim]
+    *claims: frozenset[inventory.Claim],
 ) -> frozenset[inventory.Claim]:
-    return some | others
+    return frozenset().union(*claims)
 
 
 def _described(

@@ -40,6 +40,9 @@ KIND_PCI = 'pci'
 MODE_FIXED = 'fixed'
 MODE_DYNAMIC = 'dynamic'
 
+READY = 'ready'
+NOT_READY = 'not_ready'
+
 POOL_NUMA = 'numa'
 POOL_DEVICE = 'device'
 POOL_HOST = 'host'
@@ -104,6 +107,7 @@ class Rule:
     max_slots: int | None = None
     managed: bool = True
     live_migratable: bool | None = None
+    new_devices: str = READY
 
     def matches(self, dev: device.Device) -> bool:
         return all(test(dev) for _key, test in self.match)
@@ -306,7 +310,7 @@ def _word(*words: str, later: tuple[str, ...] = ()) -> _Reader:
 
 
 _pool = _word(POOL_NUMA, POOL_DEVICE, POOL_HOST)
-_new_devices = _word('ready', later=('not_ready',))
+_new_devices = _word(READY, NOT_READY)
 _owner = _word('nova', later=('cyborg',))
 
 # Keys that a later version will know.
@@ -344,7 +348,7 @@ _DEFAULTS: dict[str, _Reader] = {
     'owner': _owner,
 }
 # Accepted where they say what happens anyway; a rule does not carry them.
-_WORDS_ONLY = frozenset({'new_devices', 'owner'})
+_WORDS_ONLY = frozenset({'owner'})
 _REQUIRED = {
     'kind': 'write kind: vgpu or kind: pci',
     'match': 'say which devices the rule is for',

@@ -28,6 +28,7 @@ from nova_accel.core import identity
 from nova_accel.core import invariant
 from nova_accel.core import inventory
 from nova_accel.core import naming
+from nova_accel.core import states
 from nova_accel.core import whitelist
 from nova_accel import exception
 from nova_accel import manager
@@ -110,6 +111,8 @@ class Story:
         self.confused: set[str] = set()
         # Ids of cards that have told a serial number.
         self.told: set[str] = set()
+        # New ids of cards that may be in the place of one that is away.
+        self.suspects: set[str] = set()
         self.restart()
 
     def new_card(self) -> hardware.Card:
@@ -188,6 +191,8 @@ class Story:
         found = self.attach(server, claim)
         _hold(found is not None, 'a new server did not get its device')
         card = self.sight.owners[found.function.name]
+        unit = inventory.read_unit(claim.unit)
+        _hold(unit.device not in self.suspects, 'a new card was given at once')
         self.given[claim] = Given(
             server, claim, card, found.function.vf_index, card.told
         )
@@ -220,14 +225,75 @@ class Story:
 
     def change(self) -> None:
         """Switch the host off, change something, switch it on."""
+        before = {
+            id(card): card
+            for card in self.machine.cards.values()
+            if (head := self.head_of(card)) is not None
+            and self.is_offered(head)
+        }
+        known = self.manager.now.ids
         for _ in range(self.rng.randint(1, 3)):
             self.rng.choice(CHANGES)(self)
         self.sight = self.machine.look()
         self.backend.rewire(self.sight.devices)
+        away = before.keys() - set(map(id, self.machine.cards.values()))
         if self.rng.random() < 0.7:
             self.restart()
         else:
             self.update()
+        if away:
+            self.suspect(known)
+
+    def suspect(self, known: identity.InUse) -> None:
+        """Note which cards nobody has seen, while one is away."""
+        for stable_id in self.manager.now.offer.cards:
+            if identity.is_place(stable_id) or known.knows(stable_id):
+                continue
+            if self.is_one_away():
+                self.suspects.add(stable_id)
+
+    def is_one_away(self) -> bool:
+        """Tell whether something known by its serial number is away."""
+        present = self.manager.now.offer.present_short
+        return any(
+            short not in present
+            for one in self.known.values()
+            if not identity.is_place(one.stable_id)
+            for trait in one.traits
+            if (who := naming.read_who(trait)) is not None
+            and (short := who[0])
+        )
+
+    def is_offered(self, head: device.Device) -> bool:
+        return any(
+            head in pool.devices for pool in self.manager.now.offer.pools
+        )
+
+    def operate(self) -> None:
+        """An operator enables or drains something."""
+        marks = self.manager.service.marks
+        if not marks:
+            return
+        stable_id = self.rng.choice(sorted(marks))
+        verb = 'drain' if states.is_open(marks[stable_id]) else 'enable'
+        for rp, one in self.known.items():
+            if one.stable_id == stable_id:
+                traits = states.changed(one.traits, verb)
+            elif naming.short_id(stable_id) in map(
+                _short, one.traits
+            ) and naming.is_pool(one.stable_id):
+                traits = states.changed(one.traits, verb, stable_id)
+            else:
+                continue
+            self.known[rp] = dataclasses.replace(one, traits=traits)
+            if verb == 'enable':
+                self.suspects.discard(stable_id)
+            self.counts[verb] += 1
+        self.update()
+        now = self.manager.service.marks[stable_id]
+        _hold(
+            states.is_open(now) == (verb == 'enable'), f'{verb} does nothing'
+        )
 
     def occupied(self) -> list[hardware.Bay]:
         return sorted(self.machine.cards)
@@ -420,6 +486,11 @@ CHANGES = (
 )
 
 
+def _short(trait: str) -> str:
+    who = naming.read_who(trait)
+    return who[0] if who else ''
+
+
 def _hold(condition: bool, what: str) -> None:
     if not condition:
         raise Wrong(what)
@@ -437,6 +508,8 @@ def tell(seed: int) -> collections.Counter[str]:
         if story.rng.random() < 0.3:
             story.delete()
         story.update()
+        while story.rng.random() < 0.3:
+            story.operate()
         story.change()
         story.check()
     return story.counts

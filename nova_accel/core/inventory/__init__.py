@@ -18,6 +18,7 @@ hold and what is out of service, and is what gets written to Placement.
 
 from nova_accel.core.inventory import holdings
 from nova_accel.core.inventory import offering
+from nova_accel.core.inventory import service as services
 from nova_accel.core.inventory import strangers
 from nova_accel.core.inventory import tree
 from nova_accel.core.inventory import values
@@ -34,6 +35,8 @@ KnownProvider = values.KnownProvider
 Provider = values.Provider
 Members = tree.Members
 Holdings = holdings.Holdings
+Service = services.Service
+service = services.service
 Elsewhere = offering.Elsewhere
 offer = offering.offer
 nowhere = offering.nowhere

@@ -35,10 +35,13 @@ import types
 
 import os_traits
 
+from nova_accel.core import identity
 from nova_accel.core.inventory import holdings
 from nova_accel.core.inventory import offering
+from nova_accel.core.inventory import service as services
 from nova_accel.core.inventory import values
 from nova_accel.core import naming
+from nova_accel.core import states
 from nova_accel.core import whitelist
 
 
@@ -49,6 +52,7 @@ Members = collections.abc.Mapping[str, frozenset[str]]
 """Stable id of a pool -> stable ids of the devices it has had."""
 
 _NONE: Members = types.MappingProxyType({})
+_MISMATCH = states.trait(states.MISMATCH)
 _PLAIN = frozenset({naming.MANAGED, os_traits.OWNER_NOVA})
 
 
@@ -60,6 +64,7 @@ class _Host:
     offer: values.Offer
     held: holdings.Holdings
     seen: Members
+    service: services.Service
 
 
 def joined(seen: Members, offer: values.Offer) -> Members:
@@ -89,7 +94,9 @@ def desired(
         by stable id. Claims on a provider that is neither offered, nor
         known, nor recomputable from the unit's name are left out.
     """
-    host = _Host(node, offer, holdings.Holdings.of(claims), seen)
+    service = services.service(node, offer, known)
+    held = holdings.Holdings.of(service.out.union(claims))
+    host = _Host(node, offer, held, seen, service)
     pools = {
         naming.provider_uuid(node.uuid, pool.stable_id): pool
         for pool in offer.pools
@@ -144,12 +151,29 @@ def _offered(
     before = memory.inventories if memory else {}
     known = {rc: before[rc] for rc in before if rc in beyond}
     records.update(_withdrawn(known, beyond))
-    traits = pool.traits | in_use | idle
+    traits = pool.traits | in_use | idle | _marks(host, pool, memory)
     if memory is not None:
         traits |= set(_away(host, memory))
     if host.node.hotplug:
         traits |= {naming.HOTPLUG}
     return _provider(host, rp, pool.stable_id, records, traits)
+
+
+def _marks(
+    host: _Host, pool: values.Pool, memory: values.KnownProvider | None
+) -> set[str]:
+    """Return the traits that say which devices are out of service."""
+    is_pool = naming.is_pool(pool.stable_id)
+    found = {
+        states.trait(word, device if is_pool else '')
+        for stock in pool.stocks
+        for device in stock.devices
+        for word in host.service.own[device]
+    }
+    if memory is not None and is_pool:
+        said = states.marks(memory.traits) & states.SAID
+        found.update(map(states.trait, said))
+    return found
 
 
 def _other(
@@ -159,9 +183,15 @@ def _other(
     here = host.held.by_provider.get(rp, {})
     in_use, idle = _missing(host, stable_id, here, memory)
     traits = in_use | idle
-    traits |= {t for t in memory.traits if not naming.is_missing_trait(t)}
+    traits |= {
+        t
+        for t in memory.traits
+        if not naming.is_missing_trait(t) and t != _MISMATCH
+    }
     if _is_absent(host.offer, stable_id, here):
         traits |= {naming.MISSING}
+        if here and _is_taken(host.offer, stable_id):
+            traits |= {_MISMATCH}
     provider = _provider(
         host, rp, stable_id, _withdrawn(memory.inventories, here), traits
     )
@@ -219,6 +249,8 @@ def _missing(
         if naming.is_missing_trait(trait) and trait != naming.MISSING
     }
     idle.update(map(naming.missing_trait, _lost(host, stable_id)))
+    if memory is not None:
+        idle.update(_unseen(host, memory))
     if idle:
         idle -= in_use | set(map(naming.missing_trait, present))
     return in_use, frozenset(idle)
@@ -235,6 +267,16 @@ def _away(
             yield trait
 
 
+def _unseen(
+    host: _Host, memory: values.KnownProvider
+) -> collections.abc.Iterator[str]:
+    """Yield traits for the devices that a pool had before we started."""
+    for trait in memory.traits:
+        who = naming.read_who(trait)
+        if who is not None and who[0] not in host.offer.present_short:
+            yield f'{naming.MISSING}_{who[0]}'
+
+
 def _lost(host: _Host, stable_id: str) -> frozenset[str]:
     """Stable ids of devices that a pool had earlier."""
     return host.seen.get(stable_id, frozenset()) - host.offer.present
@@ -247,6 +289,12 @@ def _is_absent(offer: values.Offer, stable_id: str, here: _Held) -> bool:
     return offer.present.isdisjoint(_cards(here)) and not _has_kin(
         offer, stable_id
     )
+
+
+def _is_taken(offer: values.Offer, stable_id: str) -> bool:
+    """Tell whether another device is where this one was."""
+    place = identity.place_of(stable_id)
+    return bool(place) and place in map(identity.place_of, offer.present)
 
 
 def _is_awaited(offer: values.Offer, stable_id: str) -> bool:

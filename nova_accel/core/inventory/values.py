@@ -153,6 +153,11 @@ class Offer:
             for stable_id in stock.devices
         )
 
+    @functools.cached_property
+    def present_short(self) -> frozenset[str]:
+        """Short ids of everything that a device here carries."""
+        return frozenset(map(naming.short_id, self.present))
+
     def locate(self, unit: naming.UnitId) -> device.Device | None:
         """Return the function that serves a unit, None if it is not here.
 

@@ -1,0 +1,146 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Which devices of an offer are in service, by what Placement remembers."""
+
+import collections.abc
+import dataclasses
+import functools
+
+from nova_accel.core import identity
+from nova_accel.core.inventory import values
+from nova_accel.core import naming
+from nova_accel.core import states
+from nova_accel.core import whitelist
+
+_Known = collections.abc.Mapping[str, values.KnownProvider]
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """The state of every device that is offered.
+
+    :ivar marks: stable id of a device -> its marks, those of its pool
+        included.
+    :ivar own: the same without those of its pool.
+    :ivar out: units that nobody may get, as claims of no provider.
+    """
+
+    marks: collections.abc.Mapping[str, states.Marks]
+    own: collections.abc.Mapping[str, states.Marks]
+    out: frozenset[values.Claim]
+
+
+def service(node: values.Node, offer: values.Offer, known: _Known) -> Service:
+    """Work out who is in service.
+
+    :param known: provider uuid -> what Placement has of ours.
+    """
+    memory = _Memory(offer, known)
+    marks: dict[str, states.Marks] = {}
+    own: dict[str, states.Marks] = {}
+    out: set[values.Claim] = set()
+    for pool in offer.pools:
+        mine = known.get(naming.provider_uuid(node.uuid, pool.stable_id))
+        common = _common(pool, mine)
+        for stable_id in _devices(pool):
+            own[stable_id] = states.after(memory.sight(pool, mine, stable_id))
+            marks[stable_id] = own[stable_id] | common
+        out.update(
+            values.Claim('', '', name)
+            for stock in pool.stocks
+            for name, unit in stock.by_id.items()
+            if not states.is_open(marks[unit.id.device])
+        )
+    return Service(marks, own, frozenset(out))
+
+
+def _devices(pool: values.Pool) -> frozenset[str]:
+    return frozenset().union(*(stock.devices for stock in pool.stocks))
+
+
+def _common(
+    pool: values.Pool, mine: values.KnownProvider | None
+) -> states.Marks:
+    """Return what is said of a pool as a whole."""
+    if mine is None or not naming.is_pool(pool.stable_id):
+        return frozenset()
+    return states.marks(mine.traits) & states.SAID - {states.READY}
+
+
+class _Memory:
+    """What Placement remembers, by device."""
+
+    def __init__(self, offer: values.Offer, known: _Known) -> None:
+        self._offer = offer
+        self._where = {
+            who[0]: one
+            for one in known.values()
+            for trait in one.traits
+            if (who := naming.read_who(trait)) is not None
+        }
+
+    def sight(
+        self,
+        pool: values.Pool,
+        mine: values.KnownProvider | None,
+        stable_id: str,
+    ) -> states.Sight:
+        """Return what is known of a device that is here."""
+        short = naming.short_id(stable_id)
+        source = self._where.get(short)
+        if mine is not None and _registers(mine, short):
+            source = mine
+        wants_word = pool.rule.new_devices == whitelist.NOT_READY
+        if source is None:
+            return states.Sight(
+                _said(mine, short),
+                new=True,
+                wants_word=wants_word,
+                replaces=self._replaces(stable_id),
+            )
+        return states.Sight(_said(source, short), wants_word=wants_word)
+
+    @functools.cached_property
+    def _away(self) -> list[values.KnownProvider]:
+        """Providers of devices that are not in this host now."""
+        here = self._offer.present_short
+        return [one for short, one in self._where.items() if short not in here]
+
+    def _replaces(self, stable_id: str) -> bool:
+        """Tell whether a new device may be in the place of one we knew.
+
+        Where a device was that went by its serial number, or was part of a
+        pool, nobody knows any more.
+        """
+        if not self._away:
+            return False
+        card = self._offer.cards[stable_id]
+        mine = set(map(identity.place_of, identity.carried(card.device)))
+        return any(
+            identity.place_of(one.stable_id) in mine | {''}
+            for one in self._away
+        )
+
+
+def _registers(one: values.KnownProvider, short: str) -> bool:
+    return any(
+        (who := naming.read_who(trait)) is not None and who[0] == short
+        for trait in one.traits
+    )
+
+
+def _said(one: values.KnownProvider | None, short: str) -> states.Marks:
+    if one is None:
+        return frozenset()
+    return states.marks(
+        one.traits, short if naming.is_pool(one.stable_id) else ''
+    )

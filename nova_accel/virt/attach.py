@@ -92,6 +92,8 @@ class Attaching:
             for record in records.of(server).values()
             if record.resource_class == wish.resource_class
             and record.id != wish.id
+            # What failed and was undone takes nothing.
+            and (record.units or record.state != attachment.ERROR)
         )
         if used + wish.amount > limit:
             raise exception.HotplugNotAllowed(

@@ -14,6 +14,8 @@
 import typing as ty
 import uuid
 
+from nova_accel.testing import cloud  # noqa: F401  (comes first)
+
 import fixtures
 from nova import objects
 from nova.virt.libvirt import event as libvirt_event

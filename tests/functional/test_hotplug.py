@@ -17,6 +17,8 @@ import typing as ty
 from unittest import mock
 import uuid
 
+from nova_accel.testing import cloud  # noqa: F401  (comes first)
+
 from nova import exception as nova_exception
 from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
@@ -287,6 +289,16 @@ class RefusalTest(hotplug.HotplugTestCase):
             exception.HotplugNotAllowed, self.attach, self.server
         )
         self.assertEqual(403, error.code)
+        self.detach(self.server, record.id)
+        # What failed does not count.
+        backend = self.driver('host1').accel._backend
+        broken = exception.DeviceRefused(device='d', reason='it is broken')
+        with mock.patch.object(backend, 'prepare', side_effect=broken):
+            failed = self.attach(self.server)
+        self.assertEqual(attachment.ERROR, failed.state)
+        record = self.attach(self.server)
+        self.assertEqual(attachment.ATTACHED, record.state)
+        self.detach(self.server, failed.id)
         self.detach(self.server, record.id)
 
     def test_what_is_not_there(self) -> None:

@@ -17,6 +17,8 @@ import typing as ty
 from unittest import mock
 import uuid
 
+from nova_accel.testing import cloud  # noqa: F401  (comes first)
+
 from keystoneauth1 import exceptions as ks_exc
 from nova.virt.libvirt import guest as libvirt_guest
 

@@ -13,6 +13,8 @@
 
 from unittest import mock
 
+from nova_accel.testing import cloud  # noqa: F401  (comes first)
+
 from nova import exception as nova_exception
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt.libvirt import guest as libvirt_guest

@@ -13,6 +13,8 @@
 
 import typing as ty
 
+from nova_accel.testing import cloud  # noqa: F401  (comes first)
+
 from nova.tests.functional.api import client
 
 from nova_accel.core import attachment

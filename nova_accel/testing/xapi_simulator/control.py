@@ -22,6 +22,8 @@ JSON over HTTP under ``/simulator``, at any host's address, without a session:
 ``POST /simulator/master``          ``{"host": "xen2"}``: change the master
 ``POST /simulator/host``            ``{"host": "xen2", "live": false}``
 ``POST /simulator/guests``          ``{"tools": false}``: of those that start
+``POST /simulator/restart``         ``{"milliseconds": 200}``: the master's
+                                    XAPI; sessions, tasks, calls are lost
 ``GET /simulator/calls``            message -> how often it came
 ``DELETE /simulator/calls``         count from 0
 ``GET /simulator/leftovers``        class -> objects that came since start
@@ -39,6 +41,7 @@ from nova_accel import exception
 from nova_accel.testing.xapi_simulator import host as hosts
 from nova_accel.testing.xapi_simulator import keys
 from nova_accel.testing.xapi_simulator import session
+from nova_accel.testing.xapi_simulator import task
 from nova_accel.testing.xapi_simulator import world
 
 PREFIX = '/simulator/'
@@ -127,6 +130,18 @@ def set_live(one: world.World, body: Body) -> Body:
     return {}
 
 
+def restart(one: world.World, body: Body) -> Body:
+    """Restart the master's XAPI: sessions, tasks and calls are lost."""
+    pause = body.get('milliseconds', 100)
+    if type(pause) is not int or not 0 <= pause <= 600000:
+        raise ValueError('milliseconds must be a number up to 600000')
+    with one.store.lock:
+        one.go_down(pause / 1000)
+        task.cancel_all(one)
+        session.expire(one)
+    return {}
+
+
 def set_tools(one: world.World, body: Body) -> Body:
     tools = body.get('tools')
     if not isinstance(tools, bool):
@@ -164,6 +179,7 @@ VERBS: dict[tuple[str, str], Verb] = {
     ('POST', 'master'): change_master,
     ('POST', 'host'): set_live,
     ('POST', 'guests'): set_tools,
+    ('POST', 'restart'): restart,
     ('GET', 'calls'): calls,
     ('DELETE', 'calls'): forget_calls,
     ('GET', 'leftovers'): leftovers,

@@ -169,6 +169,7 @@ def _execute(call: world.Call, message: facts.Message) -> ty.Any:
 def _start_task(call: world.Call, message: facts.Message) -> str:
     label = f'{ASYNC}{call.method}'
     call.task = task.start(call.world, label, call.host)
+    call.stop = call.world.cancelled[call.task]
     threading.Thread(
         target=_run_task, args=(call, message), daemon=True
     ).start()

@@ -58,12 +58,27 @@ def fail(one: world.World, task: str, error: failure.Failure) -> None:
     )
 
 
+def is_running(one: world.World, task: str) -> bool:
+    return one.store.get('task', task, 'status') in RUNNING
+
+
+def cancel_all(one: world.World) -> None:
+    """End all tasks, as a restart of XAPI does: no error says why."""
+    for task in one.store.refs('task'):
+        if is_running(one, task):
+            stop = one.cancelled.get(task)
+            _finish(one, task, 'cancelled', progress=1.0)
+            if stop is not None:
+                stop.set()
+
+
 def _finish(
     one: world.World, task: str, status: str, **values: object
 ) -> None:
     with one.store.lock:
         one.cancelled.pop(task, None)
-        if one.store.exists(task):
+        # A restart may have cancelled it meanwhile.
+        if one.store.exists(task) and is_running(one, task):
             one.store.set(
                 'task',
                 task,
@@ -92,7 +107,7 @@ def create(call: world.Call, label: str, description: str) -> str:
 
 
 def destroy(call: world.Call, task: str) -> None:
-    if call.store.get('task', task, 'status') in RUNNING:
+    if is_running(call.world, task):
         stop = call.world.cancelled.get(task)
         if stop is not None:
             stop.set()
@@ -100,7 +115,7 @@ def destroy(call: world.Call, task: str) -> None:
 
 
 def cancel(call: world.Call, task: str) -> None:
-    if call.store.get('task', task, 'status') not in RUNNING:
+    if not is_running(call.world, task):
         raise failure.Failure(
             'OPERATION_NOT_ALLOWED', f'task {task} is not running'
         )

@@ -63,15 +63,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if method is None:
             self.send_error(400, 'no XML-RPC call')
             return
+        answer = self._respond(method, parameters)
+        if answer is None:
+            self.drop()
+            return
+        text = xmlrpc.client.dumps((answer,), methodresponse=True)
+        self.reply(200, text.encode(), 'text/xml')
+
+    def _respond(
+        self, method: str, parameters: tuple[ty.Any, ...]
+    ) -> dispatch.Response | None:
+        """Return the answer; None if the connection breaks instead."""
+        starts = self.world.starts
+        if self.world.is_down(self.host):
+            return None
         try:
             answer = dispatch.respond(
                 self.world, self.host, method, parameters
             )
         except faults.Dropped:
-            self.drop()
-            return
-        text = xmlrpc.client.dumps((answer,), methodresponse=True)
-        self.reply(200, text.encode(), 'text/xml')
+            return None
+        # Nobody is left to answer what was asked before a restart.
+        return answer if starts == self.world.starts else None
 
     def do_PUT(self) -> None:
         self._transfer({'/import_raw_vdi': transfer.receive})
@@ -91,6 +104,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         if answer is None:
             self.send_error(404)
+            return
+        if self.world.is_down(self.host):
+            self.drop()
             return
         query = dict(urllib.parse.parse_qsl(url.query))
         try:

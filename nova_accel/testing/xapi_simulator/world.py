@@ -16,6 +16,7 @@ import collections.abc
 import contextlib
 import dataclasses
 import threading
+import time
 import typing as ty
 
 from nova_accel.testing.xapi_simulator import facts
@@ -65,6 +66,7 @@ class World:
     :ivar hidden_pci: host -> addresses of devices that XAPI does not list.
     :ivar counts: message -> how often it came.
     :ivar guest_tools: guests that start have tools that obey.
+    :ivar starts: how often XAPI was restarted.
     :ivar cancelled: task -> set when it is to stop.
     """
 
@@ -85,6 +87,8 @@ class World:
         self.offline: set[str] = set()
         self.lost_events = 0
         self.guest_tools = True
+        self.starts = 0
+        self._down_until = 0.0
         self.functions: dict[str, int] = {}
 
     @property
@@ -98,6 +102,14 @@ class World:
     def address(self, host: str) -> str:
         return ty.cast(str, self.store.get('host', host, 'address'))
 
+    def go_down(self, seconds: float) -> None:
+        """Let XAPI of the master be restarted: no answer for a while."""
+        self.starts += 1
+        self._down_until = time.monotonic() + seconds
+
+    def is_down(self, host: str) -> bool:
+        return time.monotonic() < self._down_until and host == self.master
+
     def close(self) -> None:
         self.faults.clear()
         self.images.close()
@@ -110,6 +122,7 @@ class Call:
     :ivar host: whose XAPI answers.
     :ivar task: of an Async message; NULL otherwise.
     :ivar values: the parameters that were given.
+    :ivar stop: set when the task is to end.
     """
 
     world: World
@@ -118,6 +131,7 @@ class Call:
     session: str = NULL
     task: str = NULL
     values: dict[str, ty.Any] = dataclasses.field(default_factory=dict)
+    stop: threading.Event | None = None
 
     @property
     def store(self) -> stores.Store:
@@ -128,7 +142,7 @@ class Call:
 
         :raises Failure: a fault's error, or TASK_CANCELLED.
         """
-        stop = self.world.cancelled.get(self.task)
+        stop = self.stop or self.world.cancelled.get(self.task)
         self.world.faults.strike(self.method, name, self.values, stop)
         if stop is not None and stop.is_set():
             raise failure.Failure('TASK_CANCELLED', self.task)

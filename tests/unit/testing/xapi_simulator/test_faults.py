@@ -15,6 +15,7 @@ import http.client
 import json
 import pathlib
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 
@@ -102,6 +103,65 @@ class FaultTest(common.PoolTestCase):
         self.assertEqual('failure', self.wait(task)['status'])
 
 
+class RestartTest(common.PoolTestCase):
+    BROKEN = (http.client.HTTPException, ConnectionError)
+
+    def restart(self, milliseconds):
+        self.control('POST', 'restart', milliseconds=milliseconds)
+
+    def test_nobody_answers_for_a_while(self):
+        self.restart(60000)
+        self.assertRaises(self.BROKEN, self.api.VM.get_all)
+        self.restart(0)
+        # The binding logs in again.
+        self.api.VM.get_all()
+
+    def test_calls_are_lost(self):
+        """A start that was on its way has no answer, and may have worked."""
+        vm, session = self.vm(), self.log_in(self.simulator.url)
+        host, ends = self.host(), []
+        self.fault('VM.start_on', stage='built', milliseconds=60000)
+
+        def start():
+            try:
+                answer = session.VM.start_on(
+                    session.handle, vm, host, False, False
+                )
+                ends.append(answer['ErrorDescription'][0])
+            except self.BROKEN as error:
+                ends.append(type(error))
+
+        token = self.events()['token']
+        thread = threading.Thread(target=start)
+        thread.start()
+        while self.api.VM.get_power_state(vm) != 'Running':
+            token = self.events(token, ['VM'], 15.0)['token']
+        self.restart(0)
+        self.control('DELETE', 'faults')
+        thread.join()
+        # Asked again by the binding's transport, with a session of before.
+        self.assertEqual(['SESSION_INVALID'], ends)
+
+    def test_tasks_end_as_cancelled(self):
+        vm = self.vm_with('GRID K100')
+        self.fault('VM.start_on', stage='reserved', milliseconds=60000)
+        task = self.api.Async.VM.start_on(vm, self.host(), False, False)
+        token = self.events()['token']
+        while not self.api.VM.get_current_operations(vm):
+            token = self.events(token, ['VM'], 15.0)['token']
+        self.restart(0)
+        record = self.wait(task)
+        self.assertEqual('cancelled', record['status'])
+        self.assertEqual([], record['error_info'])
+        while self.api.VM.get_current_operations(vm):
+            token = self.events(token, ['VM'], 15.0)['token']
+        (vgpu,) = self.api.VM.get_VGPUs(vm)
+        self.assertEqual(
+            common.NULL, self.api.VGPU.get_scheduled_to_be_resident_on(vgpu)
+        )
+        self.assertEqual('cancelled', self.api.task.get_status(task))
+
+
 @ddt.ddt
 class ControlTest(common.PoolTestCase):
     def error(self, method, path, body=None):
@@ -133,6 +193,8 @@ class ControlTest(common.PoolTestCase):
         ('POST', 'faults', b'[]'),
         ('POST', 'events/lose', b'{"count": "x"}'),
         ('POST', 'host', b'{"host": "xen1"}'),
+        ('POST', 'guests', b'{}'),
+        ('POST', 'restart', b'{"milliseconds": -1}'),
     )
     @ddt.unpack
     def test_wrong_body(self, method, path, body):

@@ -16,8 +16,8 @@ from oslo_config import cfg
 import testtools
 
 from nova_accel.conf import accel
-from nova_accel.conf import xapi
 from nova_accel.conf import sources
+from nova_accel.conf import xapi
 
 
 class OptionsTest(testtools.TestCase):

@@ -117,7 +117,7 @@ class Api:
 
     def flavor(self, name: str, ram: int, **specs: str) -> str:
         """Make a flavor; ``__`` in a keyword stands for the colon."""
-        body = {'name': name, 'ram': ram, 'vcpus': 1, 'disk': 0}
+        body = {'name': name, 'ram': ram, 'vcpus': 1, 'disk': 1}
         made = self.call('nova', 'POST', '/flavors', json={'flavor': body})
         made_id = str(made['flavor']['id'])
         extra = {k.replace('__', ':'): v for k, v in specs.items()}

@@ -32,7 +32,7 @@ _OWN = ('libvirt-python', 'nova-accel')
 def ensure(cloud: settings.Settings) -> None:
     """Make or complete the environment; nothing to do when warm."""
     theirs = _Stamp(cloud.venv / 'complete', 'constraints.txt', *_LISTS)
-    ours = _Stamp(cloud.venv / 'ours', 'setup.cfg', 'pyproject.toml')
+    ours = _Stamp(cloud.venv / 'ours', 'setup.cfg')
     if not theirs.holds():
         if not (cloud.venv / 'bin' / 'python').exists():
             process.run('/usr/bin/python3', '-m', 'venv', str(cloud.venv))

@@ -16,6 +16,7 @@ import collections.abc
 import dataclasses
 import datetime
 import io
+import os
 import pathlib
 import random
 import re
@@ -38,7 +39,7 @@ _COMPUTE = r'^tempest\.api\.compute\..*smoke'
 _OURS = r'^nova_accel_tempest\.'
 EVERYTHING = f'({_OURS})|({_COMPUTE})'
 # Two processors run the cloud, too.
-_CONCURRENCY = '2'
+_CONCURRENCY = os.environ.get('NOVA_ACCEL_JOBS', '2')
 _HANGS = 3600
 
 

@@ -79,6 +79,7 @@ def _sections(box: cloud.Cloud) -> conf.Sections:
             'auth_version': 'v3',
             'region': conf.REGION,
         },
+        'service-clients': {'http_timeout': 300},
         'oslo_concurrency': {'lock_path': about.run / 'lock'},
         'service_available': {
             'cinder': 'false',

@@ -14,7 +14,7 @@
 from oslo_config import cfg
 from oslo_config import types
 
-service_available = [
+service_available: list[cfg.Opt] = [
     cfg.BoolOpt(
         'accel',
         default=True,
@@ -25,7 +25,7 @@ service_available = [
 
 group = cfg.OptGroup('accel', title='Accelerators by nova_accel')
 
-options = [
+options: list[cfg.Opt] = [
     cfg.ListOpt(
         'resource_classes',
         default=[],

@@ -129,7 +129,7 @@ class Connection(connection.HybridConnection):
     DOMAIN = GuestDomain
 
 
-class Host(fixtures.Fixture):  # type: ignore[misc]
+class Host(fixtures.Fixture):
     """Puts the made-up hypervisor under nova's libvirt driver.
 
     :param name: of the host, as libvirt tells it.

@@ -32,6 +32,7 @@ from nova.virt import node
 from oslo_log import log as logging
 
 from nova_accel.backends import xapi
+from nova_accel.conf import accel as accel_conf
 from nova_accel.conf import xapi as xapi_conf
 from nova_accel import exception
 from nova_accel.virt.xapi import builder
@@ -49,6 +50,7 @@ from nova_accel.virt.xapi import volumes
 CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
+accel_conf.register_opts(CONF)
 xapi_conf.register_opts(CONF)
 
 _STATES = {

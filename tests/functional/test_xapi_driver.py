@@ -30,7 +30,7 @@ class SpawnTest(xapi_driver.DriverTestCase):
         self.make_mkisofs()
         server = self.server(config_drive='True')
         server.flavor = self.flavor(memory_mb=8192, vcpus=3, root_gb=1)
-        self.give(server, self.vgpu('GRID K240Q'), self.vgpu('GRID K240Q'))
+        self.give(server, self.vgpu('GRID K240Q'))
         self.spawn(
             server,
             block_device_info={
@@ -44,7 +44,7 @@ class SpawnTest(xapi_driver.DriverTestCase):
         self.assertEqual('Running', record['power_state'])
         self.assertEqual(str(8 * GIB), record['memory_static_max'])
         self.assertEqual(server.uuid, record['other_config'][marks.SERVER])
-        self.assertEqual(2, len(record['VGPUs']))
+        self.assertEqual(1, len(record['VGPUs']))
         for vgpu in record['VGPUs']:
             config = self.xapi.call('VGPU.get_other_config', vgpu)
             self.assertEqual(server.uuid, config[marks.SERVER])
@@ -97,6 +97,15 @@ class SpawnTest(xapi_driver.DriverTestCase):
         self.spawn(server)
         self.assertRaises(nova_exception.InstanceExists, self.spawn, server)
         self.destroy(server)
+        self.assert_nothing_left()
+
+    def test_two_that_do_not_go_together(self) -> None:
+        server = self.server()
+        self.give(server, self.vgpu('GRID K240Q'), self.vgpu('GRID K240Q'))
+        error = self.assertRaises(
+            nova_exception.ComputeResourcesUnavailable, self.spawn, server
+        )
+        self.assertIn('in one virtual machine', str(error))
         self.assert_nothing_left()
 
     def test_overcommit_has_one_winner(self) -> None:

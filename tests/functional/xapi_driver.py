@@ -177,6 +177,8 @@ class DriverTestCase(test.NoDBTestCase):  # type: ignore[misc]
     def flavor(self, **fields: ty.Any) -> objects.Flavor:
         return objects.Flavor(
             **{
+                'name': 'small',
+                'flavorid': '1',
                 'memory_mb': 512,
                 'vcpus': 1,
                 'root_gb': 0,
@@ -322,8 +324,8 @@ class DriverTestCase(test.NoDBTestCase):  # type: ignore[misc]
             'name_label': 'thief',
         }
         vm = self.xapi.call('VM.create', record)
-        for model in models:
-            assignment = self.vgpu(model)
+        for wanted in models:
+            assignment = self.vgpu(wanted)
             plan: ty.Any = self.driver._backend.render(assignment)
             self.xapi.call(
                 'VGPU.create', vm, plan.group, '0', {}, plan.vgpu_type

@@ -27,6 +27,7 @@ from nova_accel.virt.xapi import machines
 
 Plans = collections.abc.Sequence[object]
 
+_ALONE = 'VGPU_TYPE_NOT_COMPATIBLE'
 # Codes that name a GPU group and, one of them, a vGPU type.
 _GPU_CODES = ('VM_REQUIRES_VGPU', 'VM_REQUIRES_GPU')
 
@@ -123,6 +124,11 @@ class Devices:
 
     def explain(self, error: exception.XapiFailure) -> str:
         """Say who has what a machine lacks, as far as that can be known."""
+        if error.code == _ALONE:
+            return (
+                'vGPUs of this type do not go together in one virtual '
+                f'machine: ask for one ({error.code})'
+            )
         if error.code not in _GPU_CODES or len(error.params) < 2:
             return str(error)
         survey = self._backend.survey()

@@ -140,7 +140,7 @@ class UndoTest(xapi_driver.DriverTestCase):
     def attempt(self) -> objects.Instance:
         server = self.server()
         self.give(server, self.vgpu('GRID K240Q'))
-        self.assertRaises(Exception, self.spawn, server)  # noqa: B017
+        self.assertRaises(exception.AccelError, self.spawn, server)
         return server
 
     @ddt.data(*STEPS)
@@ -187,7 +187,7 @@ class UndoTest(xapi_driver.DriverTestCase):
         self.give(server, self.vgpu('GRID K240Q'))
         builder = self.driver._builder
         object.__setattr__(builder, '_give_up', lambda order: None)
-        self.assertRaises(Exception, self.spawn, server)  # noqa: B017
+        self.assertRaises(exception.AccelError, self.spawn, server)
         again = self.start()
         self.destroy(server, on=again)
         self.assert_nothing_left()

@@ -465,3 +465,13 @@ class GuestRefused(AccelError):
     """The hypervisor does not change a guest."""
 
     msg_fmt = 'The guest of server %(server)s cannot be changed: %(reason)s'
+
+
+class NoSuchDevice(AccelError):
+    msg_fmt = 'no device %(device)r on this host: %(reason)s'
+
+
+class NotWritten(AccelError):
+    """Placement did not take what an operator said."""
+
+    msg_fmt = 'Placement did not take the traits of %(provider)s: %(reason)s'

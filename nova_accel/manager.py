@@ -151,6 +151,13 @@ class Manager:
         except exception.BackendUnavailable as e:
             LOG.warning('%s; going by what was there before', e)
 
+    def rescan(self) -> None:
+        """Look at all devices anew, trusting no cache.
+
+        :raises BackendUnavailable: the hypervisor does not answer.
+        """
+        self._look(self.now.node, full=True)
+
     def _look(self, node: inventory.Node, full: bool = False) -> None:
         # A view must not be taken after one that was made later.
         with self._looking:

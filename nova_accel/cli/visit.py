@@ -31,6 +31,7 @@ from nova_accel import exception
 
 if ty.TYPE_CHECKING:
     from nova_accel import manager
+    from nova_accel.virt import wards
 
 PREFIX = 'accel.'
 
@@ -60,6 +61,41 @@ class Visit:
         return audit.look(
             self.context, self.host, self.accel, self.client, running=False
         )
+
+    def wards(self) -> 'tuple[wards.Ward, ...]':
+        """Return each device, and whether it is in service.
+
+        :raises WitnessUnavailable: somebody does not answer.
+        """
+        from nova_accel.virt import wards
+
+        found = self.look()
+        known = {
+            rp: placed.known
+            for rp, placed in found.providers.items()
+            if placed.known is not None
+        }
+        # What Placement remembers says who is who, too.
+        self.accel.providers(found.node, known)
+        found = dataclasses.replace(found, offer=self.accel.now.offer)
+        return wards.wards(found, self.accel.service)
+
+    def tell(self, discover: bool, seconds: int) -> str | None:
+        """Have nova-compute go by what Placement says now.
+
+        :returns: why it did not, or None.
+        """
+        import oslo_messaging as messaging
+
+        from nova_accel import device_rpc
+
+        try:
+            device_rpc.DevicesAPI(seconds).refresh(
+                self.context, self.host, discover
+            )
+        except (messaging.MessagingException, exception.AccelError) as error:
+            return str(error)
+        return None
 
     def findings(self) -> tuple[facts.Facts, tuple[invariant.Finding, ...]]:
         """Return what stands when looked at twice.

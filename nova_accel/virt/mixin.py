@@ -38,6 +38,7 @@ from nova_accel import manager
 from nova_accel.objects import publication
 from nova_accel.virt import audit
 from nova_accel.virt import desk
+from nova_accel.virt import device_endpoint
 from nova_accel.virt import endpoint
 from nova_accel.virt import records
 from nova_accel.virt import reload
@@ -95,6 +96,9 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         self.virtapi._compute.additional_endpoints.append(
             endpoint.Endpoint(self.accel_desk)
         )
+        self.virtapi._compute.additional_endpoints.append(
+            device_endpoint.Endpoint(self)
+        )
         reload.subscribe(self.accel_reload, self._reset_service)
 
     def accel_check(self, offer: inventory.Offer) -> None:
@@ -125,6 +129,30 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         compute = self.virtapi._compute
         # It throws the cache away that an update goes by.
         utils.synchronized(tracker.SEMAPHORE, fair=True)(compute.reset)()
+
+    def accel_obey(
+        self, context: nova_context.RequestContext, discover: bool = False
+    ) -> dict[str, list[str]]:
+        """Go by what Placement says of our devices now, from now on.
+
+        :param discover: look at all devices anew, first.
+        :returns: id of each device that is offered -> its marks.
+        :raises BackendUnavailable: the hypervisor does not answer.
+        """
+        if discover:
+            self.accel.rescan()
+        compute = self.virtapi._compute
+        node = self.accel.now.node
+        for provider in self.accel.providing | {node.uuid}:
+            # What an operator wrote is read with the update.
+            compute.reportclient.invalidate_resource_provider(
+                provider, cacheonly=True
+            )
+        compute.rt.publish(context.elevated())
+        return {
+            device: sorted(marks)
+            for device, marks in self.accel.service.marks.items()
+        }
 
     def accel_audit(self, context: nova_context.RequestContext) -> None:
         """Log where nova, Placement and this host disagree. Never raises.

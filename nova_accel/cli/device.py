@@ -1,0 +1,246 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""``nova-accel device``: which devices are in service, and the word on it."""
+
+import argparse
+import collections.abc
+import json
+import sys
+import typing as ty
+
+from nova_accel.cli import doctor
+from nova_accel.cli import outcome
+from nova_accel.cli import survey
+from nova_accel.cli import text
+from nova_accel import exception
+
+if ty.TYPE_CHECKING:
+    from nova_accel.cli import visit
+    from nova_accel.virt import wards
+
+NAME = 'device'
+HELP = 'show which devices are in service, drain them, enable them'
+DESCRIPTION = """\
+Show the state of each device that this compute host offers, and change it:
+
+  list         all devices, their state, and how many servers hold them
+  show ID      one device, and the servers that hold something of it
+  drain ID     nobody gets it any more; servers keep what they have of it
+  enable ID    take back whatever keeps it out of service
+  rescan       have nova-compute look at all devices now
+
+ID is a stable id or the beginning of one, or a PCI address of today.
+
+To be run on the compute host, as a user who may read nova.conf and talk to
+libvirt (nova or root). The word on a device is kept in Placement, as a trait
+of its provider, and outlives a restart and the loss of the host's disk.
+nova-compute is told at once; if it does not answer, it obeys when it starts.
+"""
+EPILOG = """\
+examples:
+  nova-accel device list
+  nova-accel device drain sn:1322621070001 --dry-run
+  nova-accel device enable 0000:3b:00.0
+  nova-accel device list -f json | jq '.devices[] | select(.in_service | not)'
+
+exit codes:
+  0  done, or listed
+  1  there is no such device, or Placement did not take it
+  2  cannot look: nova.conf or the whitelist is wrong, or libvirt, Placement
+     or nova-conductor does not answer; wrong usage
+  3  written, but nova-compute did not answer
+"""
+
+LIST, SHOW, RESCAN = 'list', 'show', 'rescan'
+DRAIN, ENABLE = 'drain', 'enable'
+NOT_TOLD = 3
+_SECONDS = 60
+_ANSWER_SECONDS = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'action',
+        choices=(LIST, SHOW, DRAIN, ENABLE, RESCAN),
+        help='what to do',
+    )
+    parser.add_argument(
+        'device',
+        metavar='ID',
+        nargs='?',
+        help='stable id, the beginning of one, or PCI address',
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='say what would be written, and write nothing',
+    )
+    parser.add_argument(
+        '--nova-conf',
+        metavar='FILE',
+        action='append',
+        default=[],
+        help="nova's configuration; may be given several times (default: "
+        'where nova-compute looks for it)',
+    )
+    parser.add_argument(
+        '-f',
+        '--format',
+        choices=('table', 'json'),
+        default='table',
+        help='how to print (default: %(default)s)',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; 2 if nothing could be seen."""
+    if (args.device is None) == (args.action in (SHOW, DRAIN, ENABLE)):
+        outcome.complain(
+            f'{args.action} needs the ID of a device'
+            if args.device is None
+            else f'{args.action} takes no ID'
+        )
+        return outcome.USAGE
+    try:
+        from nova_accel.cli import visit
+
+        visit.configure(args.nova_conf)
+        with doctor._within(_SECONDS):
+            return perform(visit.begin(read_only=True), args)
+    except exception.InvalidWhitelist as error:
+        for problem in error.problems:
+            print(text.printable(str(problem)), file=sys.stderr)
+        outcome.complain('the whitelist is wrong')
+        return doctor.CANNOT_LOOK
+    except exception.AccelError as error:
+        outcome.complain(str(error))
+        return doctor.CANNOT_LOOK
+    except ImportError as error:
+        outcome.complain(f'{error}; it needs nova, and runs beside it')
+        return doctor.CANNOT_LOOK
+
+
+def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
+    """Do what the arguments say on a host."""
+    from nova_accel.virt import wards
+
+    try:
+        if args.action == RESCAN:
+            return _tell(here, args, discover=True)
+        listed = here.wards()
+        if args.action == LIST:
+            return _show(args, listed)
+        ward = wards.find(listed, args.device)
+        if args.action == SHOW:
+            return _show(args, [ward], servers=True)
+        more, less = wards.say(
+            here.context, here.client, ward, args.action, args.dry_run
+        )
+    except (exception.NoSuchDevice, exception.NotWritten) as error:
+        outcome.complain(str(error))
+        return outcome.PROBLEM
+    _report(args, ward, more, less)
+    return outcome.OK if args.dry_run else _tell(here, args)
+
+
+def _show(
+    args: argparse.Namespace,
+    listed: 'collections.abc.Iterable[wards.Ward]',
+    servers: bool = False,
+) -> int:
+    if args.format == 'json':
+        _dump({'devices': [_record(ward) for ward in listed]})
+        return outcome.OK
+    from nova_accel.cli import render
+
+    screen = render.Screen(sys.stdout)
+    screen.table(TITLES, map(_row, listed))
+    for ward in listed if servers else ():
+        for server in ward.servers:
+            screen.line(f'Held by server {server}')
+    return outcome.OK
+
+
+TITLES = ('Stable id', 'Known by', 'Address', 'Device', 'State', 'Servers')
+
+
+def _row(ward: 'wards.Ward') -> tuple[str, ...]:
+    return (
+        ward.id,
+        survey.source(ward.id),
+        ward.address,
+        ward.label,
+        ward.state,
+        str(len(ward.servers) or ''),
+    )
+
+
+def _record(ward: 'wards.Ward') -> dict[str, ty.Any]:
+    return {
+        'id': ward.id,
+        'known_by': survey.source(ward.id),
+        'address': ward.address,
+        'device': ward.label,
+        'rule': ward.rule,
+        'provider': ward.provider,
+        'provider_name': ward.provider_name,
+        'state': ward.state,
+        'marks': sorted(ward.marks),
+        'in_service': ward.in_service,
+        'servers': list(ward.servers),
+    }
+
+
+def _report(
+    args: argparse.Namespace,
+    ward: 'wards.Ward',
+    more: collections.abc.Iterable[str],
+    less: collections.abc.Iterable[str],
+) -> None:
+    if args.format == 'json':
+        _dump(
+            {
+                'device': ward.id,
+                'provider': ward.provider,
+                'set': sorted(more),
+                'unset': sorted(less),
+                'dry_run': args.dry_run,
+            }
+        )
+        return
+    would = 'would be ' if args.dry_run else ''
+    for traits, what in ((more, 'set'), (less, 'taken back')):
+        for trait in sorted(traits):
+            print(f'{trait} {would}{what} on {ward.provider_name}')
+    if not (more or less):
+        print(f'{ward.id}: nothing to change')
+
+
+def _tell(
+    here: 'visit.Visit', args: argparse.Namespace, discover: bool = False
+) -> int:
+    """Have nova-compute obey; 3 if it does not answer."""
+    if args.dry_run:
+        print('nova-compute would look at all devices')
+        return outcome.OK
+    failure = here.tell(discover, _ANSWER_SECONDS)
+    if failure is None:
+        return outcome.OK
+    outcome.complain(
+        f'nova-compute does not answer: {failure}; it obeys when it starts'
+    )
+    return NOT_TOLD
+
+
+def _dump(found: dict[str, ty.Any]) -> None:
+    json.dump({'version': 1, **found}, sys.stdout, indent=2)
+    print()

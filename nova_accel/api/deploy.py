@@ -69,20 +69,21 @@ def application() -> app.Application:
 
 def pipeline(
     made: app.Application,
-    authtoken: collections.abc.Mapping[str, str] | None = None,
+    authtoken: collections.abc.Mapping[str, ty.Any] | None = None,
 ) -> Application:
     """Put in front of it what nova-api has in front of its own.
 
-    :param authtoken: options that go before ``[keystone_authtoken]``.
+    :param authtoken: for keystonemiddleware, as paste would give it.
     """
     protected = auth.NovaKeystoneContext(made)
     protected = auth_token.AuthProtocol(
-        protected, {**(authtoken or {}), 'oslo_config_config': CONF}
+        protected, {'oslo_config_config': CONF, **(authtoken or {})}
     )
     found: Application = Public(made, protected)
     # The last is the first to see a request.
     for middleware in (
         oslo_middleware.RequestBodySizeLimiter,
+        oslo_middleware.CatchErrors,
         request_id.RequestId,
         cors.CORS,
         oslo_middleware.HTTPProxyToWSGI,

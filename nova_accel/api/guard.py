@@ -167,8 +167,7 @@ def _check_live_migration(
     wrong = [
         record
         for record in server.attachments.values()
-        if record.state != attachment.ERROR
-        and not getattr(record, 'live_migratable', True)
+        if record.state != attachment.ERROR and not record.live_migratable
     ]
     if not wrong:
         return None

@@ -24,9 +24,9 @@ from nova import objects
 from nova.scheduler.client import report
 
 from nova_accel.api import servers
+from nova_accel.core import naming
 from nova_accel import exception
 
-TRAIT = 'CUSTOM_ACCEL_HOTPLUG'
 # in_tree came with 1.14, required with 1.18.
 _VERSION = '1.18'
 
@@ -38,13 +38,13 @@ def check(server: servers.Server, resource_class: str, amount: int) -> None:
         trait.
     :raises NoFreeSlot: none has that much free.
     """
-    able = _providers(server, required=TRAIT)
+    able = _providers(server, required=naming.HOTPLUG)
     if not able:
         raise exception.HotplugUnsupported(
             server=server.uuid,
             resource_class=resource_class,
-            reason=f'no provider of it has the trait {TRAIT}; create the '
-            'server with a flavor that asks for the device, or let an '
+            reason=f'nothing there has the trait {naming.HOTPLUG}; create '
+            'the server with a flavor that asks for the device, or let an '
             'administrator migrate it to a host that can',
         )
     if not able & _providers(server, resources=f'{resource_class}:{amount}'):

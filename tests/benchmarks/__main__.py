@@ -28,6 +28,7 @@ from rich import console
 
 from tests.benchmarks import report
 from tests.benchmarks import targets
+from tests.benchmarks import xapi
 
 
 def main() -> int:
@@ -56,7 +57,7 @@ def _measured() -> list[targets.Row]:
     bench.run(outcome)
     for _case, trace in outcome.errors + outcome.failures:
         sys.exit(f'The benchmark did not run to its end.\n{trace}')
-    return bench.rows
+    return [*bench.rows, *xapi.rows()]
 
 
 if __name__ == '__main__':

@@ -11,18 +11,56 @@
 # under the License.
 """One server after another, on a simulated pool, without nova's services."""
 
+import importlib
+import inspect
+
 import ddt
 from nova.compute import power_state
 from nova import exception as nova_exception
 from nova import objects
+from nova import test
+from nova.virt import driver as nova_driver
 
 from nova_accel.backends.xapi import marks
 from nova_accel import exception
 from nova_accel.virt.xapi import disks
+from nova_accel.virt.xapi import driver
 from tests.functional import xapi_driver
 
 MIB = xapi_driver.MIB
 GIB = xapi_driver.GIB
+
+
+class SeamsTest(test.NoDBTestCase):  # type: ignore[misc]
+    def test_what_it_overrides_is_called_as_nova_does(self) -> None:
+        overridden = 0
+        for name, theirs in vars(nova_driver.ComputeDriver).items():
+            mine = getattr(driver.XapiDriver, name)
+            if mine is theirs or not callable(theirs) or name == '__init__':
+                continue
+            overridden += 1
+            self.assertEqual(
+                list(inspect.signature(theirs).parameters),
+                list(inspect.signature(mine).parameters),
+                name,
+            )
+        self.assertGreater(overridden, 35)
+
+    def test_what_it_says_it_can_do(self) -> None:
+        loaded = importlib.import_module('nova.virt.accel')
+        ours = loaded.XenAPIAccelDriver
+        self.assertFalse(ours.accel_hotplug)
+        # Each is the subject of a test in this or the other module.
+        able = {name for name, can in ours.capabilities.items() if can}
+        self.assertEqual(
+            {
+                'supports_attach_interface',
+                'supports_image_type_raw',
+                'supports_image_type_vhd',
+                'supports_migrate_to_same_host',
+            },
+            able,
+        )
 
 
 class SpawnTest(xapi_driver.DriverTestCase):

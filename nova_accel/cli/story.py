@@ -11,20 +11,29 @@
 # under the License.
 """The chapters of the demo, each with what must hold after it."""
 
+import collections
 import importlib.resources
 import typing as ty
 import uuid
 
+from keystoneauth1 import adapter
+from keystoneauth1 import session
+from keystoneauth1 import token_endpoint
 from oslo_utils.fixture import uuidsentinel as uuids
 
+from nova_accel.cli.osc import client
+from nova_accel.cli.osc import waiting
 from nova_accel.cli import render
 from nova_accel.testing import cloud
+from nova_accel.testing import front as front_door
 
 HOSTS = {'desk-1': 't4', 'train-1': 'a100'}
 
 # What the operator calls it -> extra specs.
+ATTACHMENT = '8d3f5a52-0a3c-4c8f-9d1a-5b0f2a7c1e11'
+
 FLAVORS = {
-    'desktop': {'resources:VGPU': '1'},
+    'desktop': {'resources:VGPU': '1', 'accel_hotplug:max_VGPU': '1'},
     'workstation': {'resources:VGPU': '2'},
     'training': {'resources:CUSTOM_A100': '1'},
 }
@@ -61,6 +70,8 @@ class Demo(cloud.CloudTestCase):
             self.hosts,
             self.make_flavors,
             self.boot_servers,
+            self.attach_one,
+            self.detach_it,
             self.fill_up,
             self.delete_all,
         ):
@@ -110,6 +121,43 @@ class Demo(cloud.CloudTestCase):
         self.story.screen.line()
         self.story.say('What that leaves, as Placement has it:')
         self.draw_providers()
+        self.assert_invariants()
+
+    def attach_one(self) -> None:
+        self.story.chapter('A running server gets one more vGPU')
+        front = self.useFixture(
+            front_door.Front(self.servers['alice']['tenant_id'])
+        )
+        self.accelerators = client.Client(
+            adapter.Adapter(
+                session.Session(token_endpoint.Token(front.url, 'a token')),
+                service_type=client.SERVICE_TYPE,
+            )
+        )
+        self.story.say(
+            'The flavor desktop lets one be attached, on top of its own:\n'
+            '$ openstack server add accelerator alice --resource VGPU --wait'
+        )
+        alice = self.servers['alice']['id']
+        made = self.accelerators.attach(alice, ATTACHMENT, 'VGPU', 1)
+        self.waiter().attached(alice, made)
+        self.list_accelerators('alice')
+        self.assertEqual(2, len(self.hostdevs('desk-1', {'id': alice})))
+        self.assertEqual({'VGPU': 4}, self.used_on('desk-1'))
+        self.assert_invariants()
+
+    def detach_it(self) -> None:
+        self.story.chapter('And gives it back')
+        self.story.say(
+            f'$ openstack server remove accelerator alice {ATTACHMENT} --wait'
+        )
+        alice = self.servers['alice']['id']
+        before = self.accelerators.show(alice, ATTACHMENT)
+        self.accelerators.detach(alice, ATTACHMENT)
+        self.waiter().detached(alice, {**before, 'status': 'detaching'})
+        self.list_accelerators('alice')
+        self.assertEqual(1, len(self.hostdevs('desk-1', {'id': alice})))
+        self.assertEqual({'VGPU': 3}, self.used_on('desk-1'))
         self.assert_invariants()
 
     def fill_up(self) -> None:
@@ -173,6 +221,33 @@ class Demo(cloud.CloudTestCase):
             ]
         self.story.screen.table(
             ['server', 'status', 'host', 'claimed', 'in its domain'], rows
+        )
+
+    def list_accelerators(self, name: str) -> None:
+        self.story.say(f'$ openstack server accelerator list {name}')
+        self.story.screen.table(
+            ['resource class', 'amount', 'status', 'source'],
+            [
+                [
+                    found['resource_class'],
+                    str(found['amount']),
+                    found['status'],
+                    found['source'],
+                ]
+                for found in self.accelerators.list(self.servers[name]['id'])
+            ],
+        )
+
+    def waiter(self) -> waiting.Waiter:
+        # How often a status is seen depends on the machine: not told.
+        return waiting.Waiter(self.accelerators, lambda line: None, 120)
+
+    def used_on(self, host: str) -> dict[str, int]:
+        return dict(
+            sum(
+                (collections.Counter(u) for u in self.usages(host).values()),
+                collections.Counter(),
+            )
         )
 
     def used(self) -> dict[str, ty.Any]:

@@ -28,6 +28,7 @@ from nova_accel.backends import base
 from nova_accel.backends.libvirt import backend as libvirt_backend
 from nova_accel.core import inventory
 from nova_accel import exception
+from nova_accel.virt import healing
 from nova_accel.virt import host as accel_host
 from nova_accel.virt import hotplug
 from nova_accel.virt import live_migration
@@ -109,6 +110,8 @@ class LibvirtAccelDriver(
         stock.check_held(
             self.accel.now.offer, takeover.pci_devices(context, node)
         )
+        # Before nova resumes guests.
+        healing.heal(context, host, self.accel, self._host)
         self._takeover.begin(
             context,
             host,

@@ -27,8 +27,8 @@ from nova_accel.core import device
 from nova_accel.core import identity
 from tests.unit import identity_story
 
-_A_TEST = 25
-_BLOCKS = 16
+_A_TEST = 15
+_BLOCKS = 20
 _MORE = int(os.environ.get('NOVA_ACCEL_STORIES', '0'))
 
 

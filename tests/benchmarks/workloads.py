@@ -378,8 +378,8 @@ LIFE = (
     Step('spawn', '4 vGPUs', 16, _spawn_four),
     Step('reboot', 'hard, 4 vGPUs', 24, _reboot),
     # Of stock, the two calls without which it cannot be done.
-    Step('attach', '1 vGPU to a guest that runs', 8, _attach),
-    Step('detach', 'of it', 12, _detach),
+    Step('attach', '1 vGPU to a guest that runs', 6, _attach),
+    Step('detach', 'of it', 11, _detach),
     # Each mediated device of before is looked up and destroyed.
     Step('resize', '4 to 2 vGPUs, same host, confirmed', 32, _resize_to_two),
     Step('delete', '2 vGPUs', 12, _delete),

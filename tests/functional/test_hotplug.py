@@ -592,9 +592,11 @@ ATTACH_CALLS = {
 }
 DETACH_CALLS = {
     'lookupByUUIDString': 2,
+    'nodeDeviceLookupByName': 1,
     'virDomain.XMLDesc': 3,
     'virDomain.detachDeviceFlags': 2,
     'virDomain.isActive': 2,
+    'virNodeDevice.destroy': 1,
 }
 
 

@@ -26,10 +26,12 @@ from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 
+from nova_accel.core import attachment
 from nova_accel.core import device
 from nova_accel.core import inventory
 from nova_accel import exception
 from nova_accel import manager
+from nova_accel.virt import records
 from nova_accel.virt import tracker
 
 LOG = logging.getLogger(__name__)
@@ -52,7 +54,9 @@ def heal(
     :param hypervisor: nova's ``libvirt.host.Host``.
     """
     instances = objects.InstanceList.get_by_host(
-        context, host, expected_attrs=['resources', 'pci_devices']
+        context,
+        host,
+        expected_attrs=['resources', 'pci_devices', 'system_metadata'],
     )
     for instance in instances:
         try:
@@ -70,9 +74,11 @@ def heal(
 def _heal(
     instance: objects.Instance, accel: manager.Manager, hypervisor: ty.Any
 ) -> None:
+    # What is being detached is not in it any more.
+    leaving = attachment.leaving(records.of(instance).values())
     claims = [
         claim
-        for claim in sorted(tracker.claims_of(instance.resources))
+        for claim in sorted(tracker.claims_of(instance.resources) - leaving)
         if (unit := inventory.read_unit(claim.unit)) is not None
         and not unit.is_vgpu
     ]

@@ -57,7 +57,7 @@ class Application:
     """Serves every route of the table."""
 
     def __init__(self, service: calls.Service) -> None:
-        self._service = service
+        self.service = service
 
     @webob.dec.wsgify
     def __call__(self, request: webob.Request) -> webob.Response:
@@ -81,7 +81,7 @@ class Application:
                     401, 'no_token', 'Send a token: X-Auth-Token.'
                 )
             call = calls.Call(
-                self._service,
+                self.service,
                 context,
                 parameters,
                 _body(request, route),

@@ -58,6 +58,10 @@ class Rest:
         # (operation, status) of all answers so far.
         self.seen: set[tuple[str, int]] = set()
 
+    def close(self) -> None:
+        """Wait until the process has done what it goes on with."""
+        self._application.service.worker.close()
+
     def send(
         self,
         method: str,

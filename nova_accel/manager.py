@@ -151,6 +151,14 @@ class Manager:
         except exception.BackendUnavailable as e:
             LOG.warning('%s; going by what was there before', e)
 
+    def remember(self, known: Known) -> None:
+        """Go by what Placement remembers of devices, ahead of an update.
+
+        Servers may be started before the first one.
+        """
+        self._known = known
+        self._take(self.now.node)
+
     def rescan(self) -> None:
         """Look at all devices anew, trusting no cache.
 

@@ -243,6 +243,8 @@ def who_trait(stable_id: str, who: str) -> str:
     return f'{_WHO}{short_id(stable_id)}_{short_id(who)}'
 
 
+# Every update reads the same few hundred traits again.
+@functools.lru_cache(maxsize=8192)
 def read_who(trait: str) -> tuple[str, str] | None:
     """Return the short id and the hash in ``who_trait``, None for others."""
     short, _, who = trait.removeprefix(_WHO).partition('_')

@@ -254,6 +254,17 @@ def _state(instance: objects.Instance, asked: facts.Asked) -> str:
 # Placement
 
 
+def known(
+    context: Context, client: ty.Any, node: inventory.Node
+) -> dict[str, inventory.KnownProvider]:
+    """Return the providers of ours that Placement has, by uuid."""
+    return {
+        rp: placed.known
+        for rp, placed in _providers(context, client, node).items()
+        if placed.known is not None
+    }
+
+
 def _providers(
     context: Context, client: ty.Any, node: inventory.Node
 ) -> dict[str, facts.Placed]:

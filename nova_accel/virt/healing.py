@@ -141,7 +141,7 @@ def readdressed(
         else:
             hostdev = source.getparent().getparent()
             hostdev.getparent().remove(hostdev)
-    return etree.tostring(root, encoding='unicode')
+    return str(etree.tostring(root, encoding='unicode'))
 
 
 def _read(source: etree._Element) -> str:

@@ -91,6 +91,8 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         context = nova_context.get_admin_context()
         held = tracker.held_on(context, host, node)
         self.accel.start(node, self._rules, held, self.accel_elsewhere())
+        if held:
+            self._remember(context, node)
         tracker.adopt(self.virtapi._compute.rt, self.accel)
         self.accel_desk = desk.Desk(self)
         self.virtapi._compute.additional_endpoints.append(
@@ -100,6 +102,21 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
             device_endpoint.Endpoint(self)
         )
         reload.subscribe(self.accel_reload, self._reset_service)
+
+    def _remember(
+        self, context: nova_context.RequestContext, node: inventory.Node
+    ) -> None:
+        """Learn from Placement who is who, before nova resumes guests."""
+        client = self.virtapi._compute.reportclient
+        try:
+            self.accel.remember(audit.known(context, client, node))
+        except Exception as e:
+            # Ids name the make, or are serial numbers: that much is sure.
+            LOG.warning(
+                'Until the first update of resources, devices are not '
+                'compared with what Placement remembers of them: %s',
+                e,
+            )
 
     def accel_check(self, offer: inventory.Offer) -> None:
         """Refuse what the whitelist would offer, if it must not be.

@@ -866,3 +866,20 @@ class SweepTest(testtools.TestCase):
             uuid_of(self.claim),
         )
         self.assertEqual({uuid_of(self.claim)}, self.host.mdevs())
+
+
+class RememberTest(testtools.TestCase):
+    def test_another_make_with_the_serial_number_is_not_started_with(self):
+        host = Host(EIGHT)
+        host.update()
+        host.backend.plug(hosts.t4(1, models=MODELS, product_id='1db4'))
+        host.restart(EIGHT, held=[vgpu(1, 0)])
+        # Ahead of the first update, and without a word from Placement.
+        self.assertTrue(host.manager.assignments('a', [vgpu(1, 0)]))
+        host.manager.remember(host.known)
+        self.assertRaises(
+            exception.DeviceUnavailable,
+            host.manager.attach,
+            'a',
+            [vgpu(1, 0)],
+        )

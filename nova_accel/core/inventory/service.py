@@ -81,12 +81,14 @@ class _Memory:
 
     def __init__(self, offer: values.Offer, known: _Known) -> None:
         self._offer = offer
-        self._where = {
-            who[0]: one
+        found = [
+            (who[0], one)
             for one in known.values()
             for trait in one.traits
             if (who := naming.read_who(trait)) is not None
-        }
+        ]
+        self._where = dict(found)
+        self._registered = {(short, one.stable_id) for short, one in found}
 
     def sight(
         self,
@@ -97,7 +99,7 @@ class _Memory:
         """Return what is known of a device that is here."""
         short = naming.short_id(stable_id)
         source = self._where.get(short)
-        if mine is not None and _registers(mine, short):
+        if mine is not None and (short, mine.stable_id) in self._registered:
             source = mine
         wants_word = pool.rule.new_devices == whitelist.NOT_READY
         if source is None:
@@ -129,13 +131,6 @@ class _Memory:
             identity.place_of(one.stable_id) in mine | {''}
             for one in self._away
         )
-
-
-def _registers(one: values.KnownProvider, short: str) -> bool:
-    return any(
-        (who := naming.read_who(trait)) is not None and who[0] == short
-        for trait in one.traits
-    )
 
 
 def _said(one: values.KnownProvider | None, short: str) -> states.Marks:

@@ -78,6 +78,7 @@ class VgpuModel:
     :ivar framebuffer_mib: MiB of video memory each, None if unknown.
     :ivar max_heads: displays each, None if unknown.
     :ivar max_resolution: (width, height) in pixels, None if unknown.
+    :ivar per_server: how many one server may have, None if nothing says.
     """
 
     type_id: str
@@ -86,6 +87,7 @@ class VgpuModel:
     framebuffer_mib: int | None = None
     max_heads: int | None = None
     max_resolution: tuple[int, int] | None = None
+    per_server: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,6 +63,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
         'max_resolution_x',
         'max_resolution_y',
         'implementation',
+        'compatible_types_in_vm',
     ),
     'vgpu': (
         'uuid',

@@ -180,6 +180,7 @@ class Survey:
             framebuffer_mib=int(record['framebuffer_size']) >> 20 or None,
             max_heads=int(record['max_heads']) or None,
             max_resolution=size if all(size) else None,
+            per_server=None if ref in record['compatible_types_in_vm'] else 1,
         )
 
     # What is in use

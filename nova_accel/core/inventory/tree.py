@@ -143,7 +143,7 @@ def _offered(
         total = len(units) + len(idle)
         usable = len(mine) + len(holdings.free(pool, stock, host.held))
         records[stock.resource_class] = (
-            values.Inventory(total, total - usable, total),
+            values.Inventory(total, total - usable, _most(stock, total)),
             units,
         )
     # Classes that are held but offered no more.
@@ -174,6 +174,12 @@ def _marks(
         said = states.marks(memory.traits) & states.SAID
         found.update(map(states.trait, said))
     return found
+
+
+def _most(stock: values.Stock, total: int) -> int:
+    """How many units one server may have: the same, whatever is in use."""
+    allowed = stock.model.per_server if stock.model else None
+    return total if allowed is None else min(total, allowed)
 
 
 def _other(

@@ -79,6 +79,23 @@ class HostTest(common.PoolTestCase):
         self.assertIn('xen1, xen2', str(error))
 
 
+class SeveralTest(common.PoolTestCase):
+    TOPOLOGY = 'a40'
+
+    def test_types_of_which_a_server_may_have_several(self):
+        view = xapi.XapiBackend(self.xapi).discover()
+        models = [model for dev in view.devices for model in dev.models]
+        self.assertTrue(models)
+        for model in models:
+            ref = self.one('VGPU_type', uuid=model.type_id)
+            allowed = self.xapi.call(
+                'VGPU_type.get_compatible_types_in_vm', ref
+            )
+            wanted = None if ref in allowed else 1
+            self.assertEqual(wanted, model.per_server, model.name)
+        self.assertIn(None, {model.per_server for model in models})
+
+
 class FreshnessTest(common.PoolTestCase):
     def setUp(self):
         super().setUp()

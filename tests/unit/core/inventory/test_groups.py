@@ -110,6 +110,16 @@ class GroupTest(testtools.TestCase):
         }
         self.assertEqual((2, 1), amounts['CUSTOM_VGPU_GRID_K280Q'])
 
+    def test_how_many_one_server_may_have(self):
+        alone = dataclasses.replace(K240Q, per_server=1)
+        group = dataclasses.replace(GROUP, models=(alone, K280Q))
+        found = offer(DYNAMIC, devices=(FIRST, SECOND, group))
+        (provider,) = inventory.desired(hosts.NODE, found, [], {})
+        self.assertEqual(
+            {'CUSTOM_VGPU_GRID_K240Q': 1, 'CUSTOM_VGPU_GRID_K280Q': 2},
+            {rc: inv.max_unit for rc, inv in provider.inventories.items()},
+        )
+
     def test_one_model_where_several_are_enabled(self):
         rule = hosts.rule('k2', 4, 5, models=('GRID K240Q',))
         narrow = dataclasses.replace(

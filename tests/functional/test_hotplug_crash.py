@@ -146,43 +146,49 @@ class CrashTest(hotplug.HotplugTestCase):
 
         self.each([Step('write attaching', records, 'save')], check)
 
-    def test_of_an_attach(self) -> None:
+    def test_of_the_first_steps_of_an_attach(self) -> None:
+        self.each(ATTACH[:4], self.check_attach)
+
+    def test_of_the_last_steps_of_an_attach(self) -> None:
+        self.each(ATTACH[4:], self.check_attach)
+
+    def test_of_the_first_steps_of_a_detach(self) -> None:
+        self.each(DETACH[:4], self.check_detach)
+
+    def test_of_the_last_steps_of_a_detach(self) -> None:
+        self.each(DETACH[4:], self.check_detach)
+
+    def check_attach(self, step: Step, before: bool) -> None:
         # From there on the server has it.
         names = [step.name for step in ATTACH]
         held = names.index('hold')
 
-        def check(step: Step, before: bool) -> None:
-            id_ = self.reserve(self.server).id
-            with self.killed(step, before):
-                self.serve('attach', id_)
-            self.repair()
-            at = names.index(step.name)
-            expected = (attachment.ERROR, attach.INTERRUPTED)
-            if at > held or (at == held and not before):
-                expected = (attachment.ATTACHED, '')
-            self.assertEqual(expected, hotplug.state(self.record(self.server)))
-            self.finish(id_)
+        id_ = self.reserve(self.server).id
+        with self.killed(step, before):
+            self.serve('attach', id_)
+        self.repair()
+        at = names.index(step.name)
+        expected = (attachment.ERROR, attach.INTERRUPTED)
+        if at > held or (at == held and not before):
+            expected = (attachment.ATTACHED, '')
+        self.assertEqual(expected, hotplug.state(self.record(self.server)))
+        self.finish(id_)
 
-        self.each(ATTACH, check)
-
-    def test_of_a_detach(self) -> None:
-        def check(step: Step, before: bool) -> None:
-            record = self.attached(self.server)
-            with self.killed(step, before):
-                self.serve('detach', record.id)
-            self.repair()
-            begun = step is not DETACH[0] or not before
-            # A start ends what was begun.
-            self.assertEqual(
-                [] if begun else [record],
-                [*self.records(self.server).values()],
-            )
-            if not begun:
-                self.detach(self.server, record.id)
-            self.align(self.server)
-            self.assert_nothing_attached(self.server)
-
-        self.each(DETACH, check)
+    def check_detach(self, step: Step, before: bool) -> None:
+        record = self.attached(self.server)
+        with self.killed(step, before):
+            self.serve('detach', record.id)
+        self.repair()
+        begun = step is not DETACH[0] or not before
+        # A start ends what was begun.
+        self.assertEqual(
+            [] if begun else [record],
+            [*self.records(self.server).values()],
+        )
+        if not begun:
+            self.detach(self.server, record.id)
+        self.align(self.server)
+        self.assert_nothing_attached(self.server)
 
     def test_of_a_start_in_the_middle(self) -> None:
         """It is killed again, while it takes up what was left."""

@@ -21,6 +21,8 @@ import collections.abc
 import inspect
 import typing as ty
 
+from nova import context as nova_context
+from nova import objects
 from nova.virt import driver
 
 from nova_accel import exception
@@ -59,6 +61,14 @@ def _failing(name: str) -> collections.abc.Callable[..., ty.Any]:
 
 class BrokenDriver(drivers.LibvirtAccelDriver):
     """Starts and offers what the real driver does; serves nobody."""
+
+    def process_instances_at_startup(
+        self,
+        context: nova_context.RequestContext,
+        instances: objects.InstanceList,
+    ) -> objects.InstanceList:
+        # It must start, and could not do a thing for any of them.
+        return objects.InstanceList(objects=[])
 
 
 for _name in guest_operations(driver.ComputeDriver):

@@ -12,14 +12,17 @@
 """Open vSwitch in user space: no kernel module, no service of the machine."""
 
 import os
+import pathlib
 import shutil
 
 from tests.cloud.harness import settings
 from tests.lab.harness import database
+from tests.lab.harness import errors
 from tests.lab.harness import process
 
 _SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema'
 _BRIDGES = ('br-int', 'br-ex')
+_DEVICES = pathlib.Path('/sys/class/net')
 
 
 class Switch:
@@ -45,6 +48,16 @@ class Switch:
         }
 
     def start(self) -> None:
+        """Start both.
+
+        :raises LabError: another Open vSwitch has devices of these names.
+        """
+        taken = [name for name in _BRIDGES if (_DEVICES / name).exists()]
+        if taken:
+            raise errors.LabError(
+                f'{", ".join(taken)}: the machine has such network devices '
+                'already; another Open vSwitch runs here'
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         file, socket = self.folder / 'conf.db', self.folder / 'db.sock'
         process.run('ovsdb-tool', 'create', str(file), _SCHEMA)
@@ -85,6 +98,16 @@ class Switch:
         )
 
     def stop(self) -> None:
-        # The devices of its bridges go with it.
+        ours = (self.folder / 'conf.db').exists()
         self.daemons['ovs-vswitchd'].stop()
         self.daemons['ovsdb-server'].stop()
+        if ours:
+            self._remove_devices()
+            (self.folder / 'conf.db').unlink()
+
+    @staticmethod
+    def _remove_devices() -> None:
+        """It leaves the network devices of its bridges behind."""
+        for name in ('ovs-netdev', *_BRIDGES):
+            if (_DEVICES / name).exists():
+                process.run('ip', 'link', 'delete', name)

@@ -129,7 +129,13 @@ def ended(
     context = _belonging(context, server, record)
     with _harmless(verb):
         objects.InstanceActionEvent.event_finish_with_failure(
-            context, server.uuid, verb, exc_val=error, want_result=False
+            context,
+            server.uuid,
+            verb,
+            exc_val=error,
+            # By this nova tells a failure.
+            exc_tb=(error.__traceback__ or '') if error else None,
+            want_result=False,
         )
     phase = 'error' if error else 'end'
     with _harmless(verb):

@@ -322,8 +322,10 @@ def aligned(
 ) -> dict[str, str]:
     """Return extra specs with these groups of ours and no others.
 
-    The flavor's own stay as they are. Placement refuses two groups without
-    a policy: then it is ``none``, until the last attachment is gone.
+    The flavor's own stay as they are. Without a policy, Placement refuses
+    two groups with a suffix; and where one group with and one without share
+    a provider, Placement 16 adds up what candidates have in common, and so
+    allocates too much. So it is ``none``, until the last attachment is gone.
 
     :param wanted: id of an attachment -> what it asks for.
     """
@@ -336,16 +338,10 @@ def aligned(
         found.pop(_POLICY, None)
     for id_, (resource_class, amount) in wanted.items():
         found[f'{_RESOURCES}{id_}:{resource_class}'] = str(amount)
-    added = _ADDED_POLICY in extra_specs or len(_suffixes(found)) > 1
-    if wanted and added and _POLICY not in found:
+    if wanted and _POLICY not in found:
         found[_POLICY] = 'none'
         found[_ADDED_POLICY] = 'none'
     return found
-
-
-def _suffixes(extra_specs: ExtraSpecs) -> frozenset[str]:
-    keys = map(request.suffix_of, extra_specs)
-    return frozenset(suffix for suffix in keys if suffix)
 
 
 def limit(extra_specs: ExtraSpecs, resource_class: str) -> int | None:

@@ -110,15 +110,6 @@ def parse(
     )
 
 
-def suffix_of(key: str) -> str | None:
-    """Return the suffix of the group that an extra spec is about.
-
-    :returns: '' for the group without one, None for any other extra spec.
-    """
-    match = _KEY.fullmatch(key)
-    return None if match is None else match['suffix'] or ''
-
-
 def _group(
     suffix: str,
     resources: collections.abc.Mapping[str, int],

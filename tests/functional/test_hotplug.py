@@ -12,6 +12,7 @@
 """An accelerator is attached to a server that exists."""
 
 import collections.abc
+import itertools
 import threading
 import typing as ty
 from unittest import mock
@@ -74,7 +75,7 @@ class AttachTest(hotplug.HotplugTestCase):
         first = self.attached(self.server)
         shown = self.api.get_server(self.server['id'])['flavor']['extra_specs']
         self.assertEqual('1', shown[f'resources_ACCEL_{first.id}:VGPU'])
-        self.assertNotIn('group_policy', shown)
+        self.assertEqual('none', shown['group_policy'])
         second = self.attached(self.server, NVME)
         shown = self.api.get_server(self.server['id'])['flavor']['extra_specs']
         self.assertEqual('none', shown['group_policy'])
@@ -430,6 +431,8 @@ def _crossed(error: Exception) -> ty.Any:
 
     from nova import rpc as nova_rpc
 
+    # Nova's harness forgets those of others between two tests.
+    nova_rpc.add_extra_exmods(exception.__name__)
     data = common.serialize_remote_exception((type(error), error, None))
     return common.deserialize_remote_exception(
         data, nova_rpc.get_allowed_exmods()
@@ -447,7 +450,12 @@ class TroubleTest(hotplug.HotplugTestCase):
         self.assert_invariants()
         super().tearDown()
 
-    def fails(self, where: object, verb: str, error: Exception) -> str:
+    def fails(
+        self,
+        where: object,
+        verb: str,
+        error: Exception | collections.abc.Iterable[Exception | None],
+    ) -> str:
         with mock.patch.object(where, verb, side_effect=error):
             record = self.attach(self.server, amount=2)
         self.assertEqual(attachment.ERROR, record.state, record)
@@ -510,7 +518,10 @@ class TroubleTest(hotplug.HotplugTestCase):
 
     def test_of_the_database(self) -> None:
         error = nova_exception.InstanceNotFound(instance_id='x')
-        self.fails(records, 'hold', error)
+        # What is undone afterwards is written again.
+        self.fails(
+            records, 'hold', itertools.chain([error], itertools.repeat(None))
+        )
 
     def test_of_the_tracker(self) -> None:
         rt = self.computes['host1'].manager.rt

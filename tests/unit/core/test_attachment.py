@@ -170,26 +170,16 @@ class StateTest(testtools.TestCase):
         self.assertIn(state, str(error))
 
 
+POLICY = {'group_policy': 'none', 'accel_hotplug:group_policy': 'none'}
+
+
 @ddt.ddt
 class FlavorTest(testtools.TestCase):
     @ddt.data(
-        ({}, {}),
-        ({'resources:VGPU': '1', 'hw:cpu_policy': 'shared'}, {}),
-        # Two groups with a suffix need a policy.
-        (
-            {'resources1:VGPU': '1'},
-            {
-                'group_policy': 'none',
-                'accel_hotplug:group_policy': 'none',
-            },
-        ),
-        (
-            {'trait_GPU:CUSTOM_A': 'required'},
-            {
-                'group_policy': 'none',
-                'accel_hotplug:group_policy': 'none',
-            },
-        ),
+        ({}, POLICY),
+        ({'resources:VGPU': '1', 'hw:cpu_policy': 'shared'}, POLICY),
+        ({'resources1:VGPU': '1'}, POLICY),
+        ({'trait_GPU:CUSTOM_A': 'required'}, POLICY),
         ({'resources1:VGPU': '1', 'group_policy': 'isolate'}, {}),
         (
             {
@@ -213,7 +203,7 @@ class FlavorTest(testtools.TestCase):
     def test_the_policy_goes_with_the_last(self):
         other = dataclasses.replace(FULL, id=TWO)
         one = attachment.with_group({}, FULL)
-        self.assertNotIn('group_policy', one)
+        self.assertEqual('none', one['group_policy'])
         both = attachment.with_group(one, other)
         self.assertEqual('none', both['group_policy'])
         one = attachment.without_group(both, ONE)

@@ -248,10 +248,11 @@ class StayTest(LiveMigrationTest):
 
     def test_the_source_is_killed(self) -> None:
         """Nova gives the move up, and says so to nobody."""
-        over = threading.Event()
+        restarted, over = threading.Event(), threading.Event()
 
         def restart(_domain: object) -> None:
             self.restart_compute_service('host1')
+            restarted.set()
 
         def killed(*_args: object, **_kwargs: object) -> None:
             over.set()
@@ -266,6 +267,8 @@ class StayTest(LiveMigrationTest):
             self.meanwhile(restart),
         ):
             self.migrate('error')
+            # Either may be first.
+            self.assertTrue(restarted.wait(60))
             self.assertTrue(over.wait(60))
         self.assertEqual(frozenset(), self.held('host2'))
         self.run_periodic('host2')

@@ -58,7 +58,7 @@ TIERS = (
     Tier('functional-core', 'nova', counts=True, minutes=30),
     Tier('functional-eventlet', 'nova', counts=True, minutes=15),
     Tier('install', 'nova', counts=True, minutes=15),
-    Tier('lab-core', 'lab-core', counts=True, minutes=12),
+    Tier('lab-core', 'lab-core', counts=True, minutes=14),
 )
 
 # Whatever decides what an environment holds.

@@ -599,7 +599,8 @@ class Manager:
             raise exception.DeviceUnavailable(
                 device=claim.unit,
                 server=server,
-                reason='it is not in this host any more',
+                reason='it is not in this host any more, or another one may '
+                'be in its place: nova-accel identify tells',
             )
         pool = self.now.index.pools.get(claim.provider)
         vgpu = unit.is_vgpu

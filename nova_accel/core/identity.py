@@ -157,21 +157,31 @@ def who(stable_id: str, dev: device.Device) -> str:
 def may_be(stable_id: str, dev: device.Device, in_use: InUse) -> bool:
     """Tell whether a device is the one that an id was given to.
 
-    One of which no serial number was known may tell one today. One that has
-    told a serial number, and tells none today, is not recognised.
+    One that tells a serial number today and told none, or told one and tells
+    none today, is not recognised: another card may have taken its place.
     """
     remembered = in_use.who.get(naming.short_id(stable_id))
-    if remembered is None:
-        return True
+    if remembered is not None:
+        return remembered == naming.short_id(who(stable_id, dev))
+    # An id of a place without a serial number was given to a mute card.
+    return not (is_place(stable_id) and dev.serial and '@' not in stable_id)
+
+
+def is_undecided(stable_id: str, dev: device.Device, in_use: InUse) -> bool:
+    """Tell whether nobody can say if a device is the one in its place.
+
+    It has gained a serial number, or lost one. Of two that are told and
+    differ there is no doubt.
+    """
+    if may_be(stable_id, dev, in_use):
+        return False
     mute = dataclasses.replace(dev, serial='')
-    return remembered in {
-        naming.short_id(who(stable_id, each)) for each in (dev, mute)
-    }
+    return not dev.serial or may_be(stable_id, mute, in_use)
 
 
 _IN_DOUBT = (
     'it goes by {!r}, and a server holds {!r}, which may be this very device: '
-    'delete or move that server'
+    'delete or move that server, or say with nova-accel remap that it is'
 )
 
 
@@ -187,15 +197,13 @@ class _Work:
         self._in_use = in_use
         self._held = in_use.held
         self._cards = cards
-        self._ids = [
-            tuple(
-                fitted
-                for i in carried(card.device)
-                if may_be(
-                    (fitted := naming.fit(node_name, i)), card.device, in_use
-                )
-            )
+        self._carried = [
+            tuple(naming.fit(node_name, i) for i in carried(card.device))
             for card in cards
+        ]
+        self._ids = [
+            tuple(i for i in ids if may_be(i, card.device, in_use))
+            for card, ids in zip(cards, self._carried, strict=True)
         ]
         self._carriers: dict[str, list[device.Device]] = {}
         for card, ids in zip(cards, self._ids, strict=True):
@@ -208,7 +216,9 @@ class _Work:
         faults: dict[str, str] = {}
         doubts: dict[str, str] = {}
         contested: set[str] = set()
-        for card, ids in zip(self._cards, self._ids, strict=True):
+        for card, ids, all_ids in zip(
+            self._cards, self._ids, self._carried, strict=True
+        ):
             name = card.device.name
             known = [i for i in ids if self._in_use.knows(i)]
             if len(known) > 1:
@@ -218,7 +228,11 @@ class _Work:
                 faults[name] = self._fault(card.device, ids)
                 continue
             chosen[choice] = card
-            others = [i for i in ids if i in self._held and i != choice]
+            others = [
+                i
+                for i in all_ids
+                if i in self._held and i != choice and self._may_be(i, card)
+            ]
             if others:
                 doubts[name] = _IN_DOUBT.format(choice, others[0])
         names = {card.device.name: i for i, card in chosen.items()}
@@ -229,6 +243,12 @@ class _Work:
             frozenset(self._carriers),
             frozenset(contested),
             doubts,
+        )
+
+    def _may_be(self, stable_id: str, card: topology.Card) -> bool:
+        """Tell whether a card could be what goes by an id, after all."""
+        return may_be(stable_id, card.device, self._in_use) or is_undecided(
+            stable_id, card.device, self._in_use
         )
 
     def _choose(

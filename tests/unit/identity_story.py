@@ -109,8 +109,6 @@ class Story:
         self.servers = 0
         # Ids that cards went by which nothing in this world tells apart.
         self.confused: set[str] = set()
-        # Ids of cards that have told a serial number.
-        self.told: set[str] = set()
         # New ids of cards that may be in the place of one that is away.
         self.suspects: set[str] = set()
         self.restart()
@@ -130,9 +128,6 @@ class Story:
 
     def update(self) -> None:
         """As nova's periodic does it."""
-        for dev in self.sight.devices:
-            if dev.serial:
-                self.told.update(identity.carried(dev))
         self.manager.refresh()
         self.manager.settle(frozenset(self.given))
         for _ in range(2):
@@ -225,8 +220,12 @@ class Story:
 
     def change(self) -> None:
         """Switch the host off, change something, switch it on."""
+        ids = {
+            each.device.name: stable_id
+            for stable_id, each in self.manager.now.offer.cards.items()
+        }
         before = {
-            id(card): card
+            id(card): (card, ids[head.name], card.told)
             for card in self.machine.cards.values()
             if (head := self.head_of(card)) is not None
             and self.is_offered(head)
@@ -241,8 +240,29 @@ class Story:
             self.restart()
         else:
             self.update()
+        self.suspect_others(before, known)
         if away:
             self.suspect(known)
+
+    def suspect_others(
+        self,
+        before: dict[int, tuple[hardware.Card, str, str]],
+        known: identity.InUse,
+    ) -> None:
+        """Note the cards of which nobody can say who they are.
+
+        Where they were they are still, and a serial number has come or gone.
+        """
+        now = self.manager.now.offer.cards
+        for stable_id, card in now.items():
+            if known.knows(stable_id):
+                continue
+            owner = self.sight.owners[card.device.name]
+            if id(owner) not in before:
+                continue
+            _, was, told = before[id(owner)]
+            if told != owner.told and was not in now:
+                self.suspects.add(stable_id)
 
     def suspect(self, known: identity.InUse) -> None:
         """Note which cards nobody has seen, while one is away."""
@@ -378,6 +398,7 @@ class Story:
             return
         self.counts['ambiguous' if many else 'refused'] += 1
         ids = identity.carried(head) if head else ()
+        head_told = head.serial if head else ''
         # It is known by its serial number, too, or by another place.
         others = {
             i
@@ -390,7 +411,9 @@ class Story:
             or many
             or bool(others)
             or stable_id in self.confused
-            or (given.card.silent and stable_id in self.told),
+            # Another card might sit there: it gained a serial number, or
+            # lost it.
+            or (identity.is_place(stable_id) and given.serial != head_told),
             f'{stable_id} is here, and was refused',
         )
 
@@ -404,7 +427,7 @@ class Story:
             return
         # Nothing in this world tells these two apart.
         _hold(
-            card.make == given.card.make and given.serial in ('', card.told),
+            card.make == given.card.make and given.serial == card.told,
             f'{given.server} got another card for {stable_id}',
         )
         self.confused.add(stable_id)

@@ -266,11 +266,55 @@ class RememberedTest(testtools.TestCase):
             (self.CARD, self.CARD, True),
             (self.CARD, other, False),
             (mute, mute, True),
-            # It can be read at last.
-            (mute, self.CARD, True),
-            # It may be another one.
+            # Another one may sit there now: it gained one, or lost it.
+            (mute, self.CARD, False),
             (self.CARD, mute, False),
         ):
             self.assertEqual(
                 expected, self.is_recognised(place, was, now), (was, now)
             )
+
+    def doubts(self, stable_id, was, now, held=True):
+        """Tell why nobody gets a card that may be what a server holds."""
+        trait = naming.who_trait(stable_id, identity.who(stable_id, was))
+        known = frozenset({stable_id})
+        found = identity.establish(
+            hosts.NODE.name,
+            topology.cards([now]),
+            identity.InUse(
+                known,
+                known if held else frozenset(),
+                dict([naming.read_who(trait)]),
+            ),
+        )
+        self.assertNotIn(stable_id, found.cards)
+        self.assertEqual({now.name}, set(found.ids))
+        return found.doubts.get(now.name, '')
+
+    def test_who_gains_a_serial_number_is_nobody_elses_meanwhile(self):
+        mute = dataclasses.replace(self.CARD, ids=('slot:1',), serial='')
+        (place,) = identity.carried(mute)
+        self.assertIn('remap', self.doubts(place, mute, self.CARD))
+        self.assertEqual('', self.doubts(place, mute, self.CARD, held=False))
+
+    def test_who_loses_it_is_nobody_elses_meanwhile(self):
+        mute = dataclasses.replace(
+            self.CARD, ids=('slot:1', 'path:1'), serial=''
+        )
+        place = identity.carried(mute)[0]
+        self.assertIn(place, self.doubts(place, self.CARD, mute))
+
+    def test_of_two_serial_numbers_that_differ_there_is_no_doubt(self):
+        other = dataclasses.replace(
+            self.CARD, ids=('sn:2', 'slot:1'), serial='2'
+        )
+        place = identity.carried(dataclasses.replace(self.CARD, serial=''))[1]
+        self.assertEqual('', self.doubts(place, self.CARD, other))
+
+    def test_a_mute_id_is_no_telling_cards_without_a_memory_too(self):
+        mute = dataclasses.replace(self.CARD, ids=('slot:1',), serial='')
+        (place,) = identity.carried(mute)
+        in_use = identity.InUse(frozenset({place}))
+        self.assertTrue(identity.may_be(place, mute, in_use))
+        self.assertFalse(identity.may_be(place, self.CARD, in_use))
+        self.assertTrue(identity.is_undecided(place, self.CARD, in_use))

@@ -20,6 +20,7 @@ from tempest import config
 from tempest.lib.common import api_microversion_fixture
 from tempest.lib.common.utils import data_utils
 from tempest.lib.common.utils import test_utils
+from tempest.lib import decorators
 from tempest import test
 
 from nova_accel_tempest.tests import guest
@@ -34,8 +35,12 @@ _PLACEMENT = '1.18'
 Json = dict[str, ty.Any]
 
 
+@decorators.serial
 class AccelTestCase(test.BaseTestCase):  # type: ignore[misc]
-    """Servers of a user, on hosts that an administrator looks at."""
+    """Servers of a user, on hosts that an administrator looks at.
+
+    Tests count what is free, so one at a time has accelerators.
+    """
 
     credentials: ty.ClassVar[list[str]] = ['primary', 'admin']
 
@@ -82,7 +87,7 @@ class AccelTestCase(test.BaseTestCase):  # type: ignore[misc]
 
     def free(self, resource_class: str) -> int:
         """Units of a class that can be claimed now, in the whole cloud."""
-        return offers.free(self.offers.read(), resource_class)
+        return offers.free(self.offers.read(resource_class), resource_class)
 
     def class_with(
         self,
@@ -173,7 +178,7 @@ class AccelTestCase(test.BaseTestCase):  # type: ignore[misc]
 
     def allocated(self, server: Json) -> dict[str, dict[str, int]]:
         """Provider of ours -> class -> units."""
-        ours = {provider.uuid for provider in self.offers.read()}
+        ours = self.offers.uuids()
         found = self.placement.list_allocations(server['id'])['allocations']
         return {
             uuid: record['resources']
@@ -215,11 +220,10 @@ class AccelTestCase(test.BaseTestCase):  # type: ignore[misc]
     def wait_free(self, resource_class: str, amount: int) -> None:
         """Wait until so many units of a class are free again."""
         until = time.monotonic() + CONF.compute.build_timeout
-        while self.free(resource_class) != amount:
+        while (free := self.free(resource_class)) != amount:
             if time.monotonic() > until:
                 raise self.failureException(
-                    f'{self.free(resource_class)} of {resource_class} are '
-                    f'free, not {amount}'
+                    f'{free} of {resource_class} are free, not {amount}'
                 )
             time.sleep(CONF.compute.build_interval)
 

@@ -44,15 +44,39 @@ class Offers:
 
     def __init__(self, client: ty.Any) -> None:
         self._client = client
+        self._having: dict[str, frozenset[str]] = {}
 
-    def read(self) -> list[Provider]:
-        found = self._client.list_resource_providers(required=MANAGED)
-        return [
+    def read(self, resource_class: str = '') -> list[Provider]:
+        """Read all of our providers.
+
+        :param resource_class: only those that have had it before, which is
+            cheaper: each costs three requests.
+        """
+        wanted = self._having.get(resource_class)
+        found = [
             self._provider(one)
-            for one in sorted(
-                found['resource_providers'], key=lambda one: one['name']
-            )
+            for one in self._ours()
+            if wanted is None or one['uuid'] in wanted
         ]
+        if wanted is None:
+            self._remember(found)
+        return found
+
+    def uuids(self) -> set[str]:
+        return {one['uuid'] for one in self._ours()}
+
+    def _ours(self) -> list[dict[str, ty.Any]]:
+        found = self._client.list_resource_providers(required=MANAGED)
+        return sorted(
+            found['resource_providers'], key=lambda one: str(one['name'])
+        )
+
+    def _remember(self, providers: collections.abc.Iterable[Provider]) -> None:
+        having: dict[str, set[str]] = {}
+        for provider in providers:
+            for rc in provider.total:
+                having.setdefault(rc, set()).add(provider.uuid)
+        self._having = {rc: frozenset(ids) for rc, ids in having.items()}
 
     def _provider(
         self, about: collections.abc.Mapping[str, ty.Any]

@@ -108,9 +108,8 @@ class BootTest(base.AccelTestCase):
         self.assertGreater(compared, 0, 'no two cards of a class to compare')
 
 
-@decorators.serial
 class FullTest(base.AccelTestCase):
-    """They take all of a class, so nothing else may run meanwhile."""
+    """They take all of a class."""
 
     @decorators.attr(type='driver')
     @decorators.idempotent_id('5c1d2a70-8f6b-4a3f-8d3e-0a1b2c3d4e06')

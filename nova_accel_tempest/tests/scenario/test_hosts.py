@@ -15,6 +15,7 @@ from tempest import config
 from tempest.lib import decorators
 
 from nova_accel_tempest.tests import base
+from nova_accel_tempest.tests import tags
 
 CONF = config.CONF
 
@@ -47,7 +48,7 @@ class TwoHostsTest(base.AccelTestCase):
             hosts.add(self.host_of(server))
         self.assertEqual(len(lonely), len(hosts))
 
-    # Untagged: the scheduler refuses it, whatever a driver does.
+    @tags.passes_without_a_driver('the scheduler refuses it')
     @decorators.idempotent_id('7d3e4f50-1a2b-4c3d-9e8f-a0b1c2d3e402')
     def test_cards_of_two_hosts_are_not_one_server(self) -> None:
         wanted = dict.fromkeys(sorted(self.lonely().values())[:2], 1)

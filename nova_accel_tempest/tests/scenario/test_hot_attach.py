@@ -21,6 +21,7 @@ from tempest.lib import exceptions
 
 from nova_accel_tempest.tests import base
 from nova_accel_tempest.tests import offers
+from nova_accel_tempest.tests import tags
 
 CONF = config.CONF
 _HOTPLUG = 'CUSTOM_ACCEL_HOTPLUG'
@@ -180,7 +181,6 @@ class HotAttachTest(HotAttachTestCase):
         self.wait_free(self.rc, self.before)
 
 
-@decorators.serial
 class HotAttachFullTest(HotAttachTestCase):
     @decorators.attr(type='driver')
     @decorators.idempotent_id('a77ac4e0-4f5a-4b6c-8d7e-f1a2b3c4d509')
@@ -205,7 +205,7 @@ class HotAttachFullTest(HotAttachTestCase):
 
 
 class HotAttachRefusalsTest(HotAttachTestCase):
-    # Untagged: refused before a host is asked.
+    @tags.passes_without_a_driver('refused before any host hears of it')
     @decorators.idempotent_id('a77ac4e0-4f5a-4b6c-8d7e-f1a2b3c4d510')
     def test_an_unknown_server_is_not_found(self) -> None:
         self.assertRaises(

@@ -17,6 +17,7 @@ from tempest.lib import decorators
 
 from nova_accel_tempest.tests import base
 from nova_accel_tempest.tests import offers
+from nova_accel_tempest.tests import tags
 
 CONF = config.CONF
 _MODEL = 'CUSTOM_ACCEL_MODEL_'
@@ -68,7 +69,7 @@ class TraitsTest(base.AccelTestCase):
         (chosen,) = (p for p in self.offers.read() if p.uuid == uuid)
         self.assertIn(product, chosen.traits)
 
-    # Untagged: the scheduler refuses it, whatever a driver does.
+    @tags.passes_without_a_driver('the scheduler refuses it')
     @decorators.idempotent_id('9b8a7c60-2d3e-4f5a-8b9c-d0e1f2a3b402')
     def test_a_forbidden_product_is_refused(self) -> None:
         rc = self.any_class()
@@ -93,7 +94,7 @@ class TraitsTest(base.AccelTestCase):
         )
         self.assert_has(server, **{rc: 1})
 
-    # Untagged: refused before any host hears of it.
+    @tags.passes_without_a_driver('refused before any host hears of it')
     @decorators.idempotent_id('9b8a7c60-2d3e-4f5a-8b9c-d0e1f2a3b404')
     def test_an_image_that_needs_a_vgpu_says_so(self) -> None:
         _rc, trait = self.model()
@@ -102,7 +103,7 @@ class TraitsTest(base.AccelTestCase):
 
 
 class OfferedElsewhereTest(base.AccelTestCase):
-    # Untagged: the scheduler refuses it, whatever a driver does.
+    @tags.passes_without_a_driver('the scheduler refuses it')
     @decorators.idempotent_id('9b8a7c60-2d3e-4f5a-8b9c-d0e1f2a3b405')
     def test_more_than_any_card_has_is_refused(self) -> None:
         offered = self.offered()

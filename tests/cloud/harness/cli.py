@@ -18,6 +18,7 @@ import sys
 import time
 
 from tests.cloud.harness import cloud
+from tests.cloud.harness import driverless
 from tests.cloud.harness import rounds
 from tests.cloud.harness import settings
 from tests.cloud.harness import trials
@@ -70,19 +71,19 @@ def status(about: settings.Settings, _options: argparse.Namespace) -> int:
 def test(about: settings.Settings, options: argparse.Namespace) -> int:
     """Run tempest; what was not up before is down again afterwards."""
     with _up(about) as box:
-        return trials.run(box, trials.chosen(options))
+        return trials.run(box, trials.chosen(options), options.minutes)
 
 
 def control(about: settings.Settings, options: argparse.Namespace) -> int:
     """Run tempest on drivers that do not work; write tools/tempest-lists."""
     with _up(about) as box:
-        return trials.control(box, options.regex)
+        return driverless.control(box, options)
 
 
 def blame(about: settings.Settings, options: argparse.Namespace) -> int:
     """Plant each fault in the driver; say which tests notice it."""
     with _up(about) as box:
-        return trials.blame(box, options.fault)
+        return driverless.blame(box, options.fault)
 
 
 def claim(about: settings.Settings, options: argparse.Namespace) -> int:
@@ -117,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     trials.add_options(runs)
     controls = verbs.add_parser('control', help=control.__doc__)
     controls.set_defaults(run=control)
-    controls.add_argument('--regex', help='only tests whose name has it')
+    driverless.add_options(controls)
     blames = verbs.add_parser('blame', help=blame.__doc__)
     blames.set_defaults(run=blame)
     blames.add_argument('fault', nargs='*', help='default: every one')

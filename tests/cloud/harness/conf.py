@@ -370,7 +370,11 @@ class Conf:
                 'sync_power_state_interval': -1,
                 'vif_plugging_timeout': 60,
             },
-            'compute': {'provider_config_location': folder / 'providers'},
+            'compute': {
+                'provider_config_location': folder / 'providers',
+                # how soon a host notices what an operator tells Placement
+                'resource_provider_association_refresh': 15,
+            },
             'workarounds': {'disable_libvirt_livesnapshot': 'true'},
             'os_vif_ovs': {'ovsdb_connection': self.ovsdb},
             **self._helpers(

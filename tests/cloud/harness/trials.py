@@ -9,49 +9,24 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""tempest on the cloud: what it runs, and what its outcome means."""
+"""What a run of tempest on the cloud consists of."""
 
 import argparse
 import collections.abc
 import dataclasses
-import datetime
-import io
-import os
-import pathlib
 import random
 import re
-import subprocess
-import typing as ty
-
-import subunit
-import testtools
+import time
 
 from tests.cloud.harness import cloud
-from tests.cloud.harness import faults
-from tests.cloud.harness import hosts
 from tests.cloud.harness import lists
-from tests.cloud.harness import workspace
+from tests.cloud.harness import tempest
 from tests.lab.harness import errors
-from tests.lab.harness import process
 
+OURS = 'nova_accel_tempest.'
 # tempest's own tests that are run beside the plugin's
-_COMPUTE = r'^tempest\.api\.compute\..*smoke'
-_OURS = r'^nova_accel_tempest\.'
-EVERYTHING = f'({_OURS})|({_COMPUTE})'
-# Two processors run the cloud, too.
-_CONCURRENCY = os.environ.get('NOVA_ACCEL_JOBS', '2')
-_HANGS = 3600
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """How one test ended: ``success``, ``fail``, ``skip``."""
-
-    name: str
-    outcome: str
-
-
-# What is run
+COMPUTE = r'^tempest\.api\.compute\.'
+EVERYTHING = rf'(^{re.escape(OURS)})|({COMPUTE})'
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +42,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help='run everything with this probability (0 to 1)',
     )
     parser.add_argument(
-        '--seed', type=int, help='of that choice and of the order of hosts'
+        '--seed',
+        type=int,
+        help="of that choice and of the order of tempest's own tests",
+    )
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        help='begin nothing after so many; what was left out is counted as '
+        'skipped',
     )
     parser.add_argument(
         '--if-possible',
@@ -78,10 +61,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What tempest shall run."""
+    """What tempest shall run.
+
+    :ivar everything: also what says nothing about a driver.
+    """
 
     regex: str
-    exclude: pathlib.Path | None
+    everything: bool
+    seed: int
 
 
 def chosen(options: argparse.Namespace) -> Choice:
@@ -89,27 +76,100 @@ def chosen(options: argparse.Namespace) -> Choice:
 
     The seed is printed, so that the same choice can be made again.
     """
-    if options.regex:
-        return Choice(options.regex, None)
     seed = options.seed
     if seed is None:
         seed = random.SystemRandom().randrange(1 << 32)
     lucky = random.Random(seed).random() < options.all_probability
-    # Which tests mean nothing is not known before `control` has run.
-    whole = options.all or lucky or not lists.EXCLUDE.exists()
+    whole = bool(options.regex) or options.all or lucky
     words = 'everything' if whole else 'what says something about a driver'
-    print(f'tempest runs {words}; again: --seed {seed}', flush=True)
-    return Choice(EVERYTHING, None if whole else lists.EXCLUDE)
+    if not options.regex:
+        print(f'tempest runs {words}; again: --seed {seed}', flush=True)
+    return Choice(options.regex or EVERYTHING, whole, seed)
 
 
-def run(box: cloud.Cloud, choice: Choice) -> int:
+def selected(
+    choice: Choice, names: collections.abc.Iterable[str]
+) -> list[str]:
+    """The tests of a choice in their order: the plugin's come first.
+
+    Of tempest's own only those are known to mean something that failed with
+    a driver that does not work; ``control`` has found out.
+    """
+    wanted = list(names)
+    if not choice.everything:
+        known = meaningful()
+        wanted = [
+            name
+            for name in wanted
+            if name.startswith(OURS) or tempest.plain(name) in known
+        ]
+    return in_order(wanted, choice.seed)
+
+
+def meaningful() -> frozenset[str]:
+    """Tests of the include list."""
+    file = lists.file_of('include')
+    lines = file.read_text().splitlines() if file.exists() else []
+    found = (re.match(r'\^(.*)\(\\\[\|\$\)', line) for line in lines)
+    return frozenset(re.sub(r'\\(.)', r'\1', m[1]) for m in found if m)
+
+
+def in_order(
+    names: collections.abc.Iterable[str], seed: int | None = None
+) -> list[str]:
+    """The plugin's, then smoke, then the others; a seed mixes those."""
+    groups: list[list[str]] = [[], [], []]
+    for name in names:
+        ours = name.startswith(OURS)
+        groups[0 if ours else 1 if has_tag(name, 'smoke') else 2].append(name)
+    first, smoke, others = groups
+    if seed is not None:
+        places = list(range(len(others)))
+        order: dict[str, int] = {}
+        random.Random(seed).shuffle(places)
+        for name, place in zip(others, places, strict=True):
+            order.setdefault(tempest.class_of(name), place)
+        others.sort(key=lambda name: order[tempest.class_of(name)])
+    return [*first, *smoke, *others]
+
+
+def has_tag(name: str, tag: str) -> bool:
+    tags = re.search(r'\[(.*)\]$', name)
+    return bool(tags) and tag in tags[1].split(',')
+
+
+def is_driver_test(name: str) -> bool:
+    return has_tag(name, 'driver')
+
+
+def run(box: cloud.Cloud, choice: Choice, minutes: float | None) -> int:
     """Run; print every outcome and stestr's totals."""
-    results = _run(box, choice)
+    until = None if minutes is None else time.monotonic() + 60 * minutes
+    program = tempest.Tempest(box)
+    names = selected(choice, program.names(choice.regex))
+    if not names:
+        raise errors.LabError(f'no test is like {choice.regex}')
+    results = [one for batch in program.batches(names, until) for one in batch]
+    heard = {one.name for one in results}
+    left = [name for name in names if name not in heard]
+    if left:
+        print_left_out(left, minutes)
+    results += [tempest.Result(name, 'skip') for name in left]
     print_totals(results)
     return int(any(one.outcome == 'fail' for one in results))
 
 
-def print_totals(results: collections.abc.Sequence[Result]) -> None:
+def print_left_out(
+    left: collections.abc.Sequence[str], minutes: float | None
+) -> None:
+    rule = '!' * 72
+    why = 'of which nothing was heard'
+    if minutes is not None:
+        why = f'that were not begun in {minutes:g} minutes'
+    print(f'{rule}\n{len(left)} TESTS DID NOT RUN, {why}.\n{rule}')
+
+
+def print_totals(results: collections.abc.Sequence[tempest.Result]) -> None:
     for one in results:
         if one.outcome != 'success':
             print(f'{one.outcome:7} {one.name}')
@@ -121,137 +181,3 @@ def print_totals(results: collections.abc.Sequence[Result]) -> None:
         f'\n - Passed: {count["success"]}\n - Skipped: {count["skip"]}'
         f'\n - Failed: {count["fail"]}'
     )
-
-
-def _run(box: cloud.Cloud, choice: Choice) -> list[Result]:
-    folder = workspace.write(box)
-    command = [
-        *(box.settings.tool('tempest'), 'run'),
-        *('--config-file', str(folder / 'etc' / 'tempest.conf')),
-        *('--regex', choice.regex, '--concurrency', _CONCURRENCY),
-    ]
-    if choice.exclude is not None:
-        command += ['--exclude-list', str(choice.exclude)]
-    env = {**box.services.env, 'OS_TEST_TIMEOUT': '600'}
-    for name in ('OS_STDOUT_CAPTURE', 'OS_STDERR_CAPTURE'):
-        env[name] = '1'
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=env, timeout=_HANGS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise errors.LabError(f'tempest: no end after {_HANGS} s') from None
-    last = _last(box, folder)
-    if not last:
-        raise errors.LabError(f'tempest ran nothing (exit {done.returncode})')
-    return last
-
-
-def _last(box: cloud.Cloud, folder: pathlib.Path) -> list[Result]:
-    """Read the outcomes of the run that has just ended."""
-    stream = subprocess.run(
-        [box.settings.tool('stestr'), 'last', '--subunit'],
-        cwd=folder,
-        env=box.services.env,
-        capture_output=True,
-        check=False,
-    ).stdout
-    return read(stream)
-
-
-def read(stream: bytes) -> list[Result]:
-    """Read a subunit stream; what is no test of its own is left out."""
-    found: dict[str, str] = {}
-
-    class Take(testtools.StreamResult):
-        def status(
-            self,
-            test_id: str | None = None,
-            test_status: str | None = None,
-            **_more: ty.Any,
-        ) -> None:
-            if test_id and test_status not in (None, 'inprogress', 'exists'):
-                found[test_id] = ty.cast(str, test_status)
-
-    subunit.ByteStreamToStreamResult(io.BytesIO(stream)).run(Take())
-    words = {'xfail': 'success', 'uxsuccess': 'fail'}
-    return [
-        Result(name, words.get(outcome, outcome))
-        for name, outcome in sorted(found.items())
-    ]
-
-
-# What it means
-
-
-def control(box: cloud.Cloud, regex: str | None) -> int:
-    """Run everything on drivers that do not work; write the lists.
-
-    :returns: 1 if a test that is tagged as a driver's passes all the same.
-    """
-    choice = Choice(regex or EVERYTHING, None)
-    found: dict[str, list[Result]] = {}
-    try:
-        for driver in ('accel.BrokenDriver', 'accel.SilentDriver'):
-            box.restart_hosts(tuple(hosts.HOSTS), driver)
-            found[driver] = _run(box, choice)
-    finally:
-        box.restart_hosts(tuple(hosts.HOSTS))
-    passed = set.intersection(
-        *(
-            {one.name for one in results if one.outcome == 'success'}
-            for results in found.values()
-        )
-    )
-    today = datetime.datetime.now(datetime.UTC).date()
-    outcomes = {
-        driver: {one.name: one.outcome for one in results}
-        for driver, results in found.items()
-    }
-    lists.write(outcomes, today, versions(box))
-    wrong = sorted(
-        name
-        for results in found.values()
-        for one in results
-        if one.outcome == 'success' and is_driver_test(name := one.name)
-    )
-    for name in wrong:
-        print(f'passes without a driver: {name}')
-    print(f'{len(passed)} tests say nothing about a driver')
-    return int(bool(wrong))
-
-
-def versions(box: cloud.Cloud) -> str:
-    text = process.run(box.settings.tool('python'), '-m', 'pip', 'freeze')
-    wanted = ('nova==', 'tempest==')
-    return ', '.join(
-        line for line in text.splitlines() if line.startswith(wanted)
-    )
-
-
-def is_driver_test(name: str) -> bool:
-    tags = re.search(r'\[(.*)\]$', name)
-    return bool(tags) and 'driver' in tags[1].split(',')
-
-
-def blame(box: cloud.Cloud, names: collections.abc.Sequence[str]) -> int:
-    """Plant each fault in turn; say which tests notice.
-
-    :returns: 1 if a fault is noticed by none.
-    """
-    rows: dict[str, list[str]] = {}
-    try:
-        for name in names or faults.FAULTS:
-            box.restart_hosts(hosts.SYNTHETIC, fault=name)
-            rows[name] = [
-                one.name
-                for one in _run(box, Choice(faults.TESTS, None))
-                if one.outcome == 'fail'
-            ]
-    finally:
-        box.restart_hosts(hosts.SYNTHETIC)
-    table = lists.fault_table(rows)
-    print(table)
-    if not names:
-        lists.FAULTS.write_text(table)
-    return int(not all(rows.values()))

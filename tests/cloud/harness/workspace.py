@@ -125,7 +125,7 @@ def _sections(box: cloud.Cloud) -> conf.Sections:
             'guest_reports': 'true',
             'guest_timeout': 60,
             'two_hosts': 'true',
-            'drain': 'false',
-            'hot_attach': 'false',
+            'drain': 'true',
+            'hot_attach': 'true',
         },
     }

@@ -19,69 +19,112 @@ import testtools
 
 from tests.cloud.harness import lists
 
+_DATE = datetime.date(2026, 11, 21)
 _OUTCOMES = {
-    'accel.BrokenDriver': {
+    'broken': {
         'a.Flavors.test_list[id-1,smoke]': 'success',
         'a.Servers.test_boot[driver,id-2]': 'fail',
         'a.Servers.test_refused': 'success',
         'a.Volumes.test_x': 'skip',
+        'a.Half.test_y': 'success',
     },
-    'accel.SilentDriver': {
+    'silent': {
         'a.Flavors.test_list[id-1,smoke]': 'success',
         'a.Servers.test_boot[driver,id-2]': 'fail',
         'a.Servers.test_refused': 'fail',
         'a.Volumes.test_x': 'skip',
     },
 }
+_NAMES = [*_OUTCOMES['broken'], 'a.Never.test_z[id-3]']
 
 
-class ListsTest(testtools.TestCase):
+class BookTest(testtools.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        patch = mock.patch.object(
+            lists, 'FOLDER', pathlib.Path(temporary.name)
+        )
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.book = lists.Book('nova==34.0.0')
+        for driver, found in _OUTCOMES.items():
+            self.book.add(driver, found)
+        self.book.write(_DATE, _NAMES)
+
+    def lines(self, kind: str) -> list[str]:
+        """As tempest reads a list."""
+        text = lists.file_of(kind).read_text()
+        lines = [line.partition('#')[0].strip() for line in text.splitlines()]
+        return [line for line in lines if line]
+
+    def test_each_list_is_dated(self) -> None:
+        for kind in ('include', 'exclude', 'unjudged', 'outcomes'):
+            text = lists.file_of(kind).read_text()
+            self.assertIn('2026-11-21', text)
+            self.assertIn('nova==34.0.0', text)
+
     def test_meaningless_is_what_passes_with_every_one(self) -> None:
-        self.assertEqual(['a.Flavors.test_list'], lists.meaningless(_OUTCOMES))
-        self.assertEqual([], lists.meaningless({}))
+        (pattern,) = self.lines('exclude')
+        for name in ('a.Flavors.test_list', 'a.Flavors.test_list[id-9]'):
+            self.assertTrue(re.search(pattern, name), name)
+        self.assertFalse(re.search(pattern, 'a.Flavors.test_list_detail'))
 
     def test_meaningful_is_what_fails_with_one(self) -> None:
         self.assertEqual(
             {
-                'a.Servers.test_boot': [
-                    'accel.BrokenDriver',
-                    'accel.SilentDriver',
-                ],
-                'a.Servers.test_refused': ['accel.SilentDriver'],
+                'a.Servers.test_boot': ['broken', 'silent'],
+                'a.Servers.test_refused': ['silent'],
             },
-            lists.meaningful(_OUTCOMES),
+            lists.meaningful(self.book.outcomes),
+        )
+        self.assertEqual(2, len(self.lines('include')))
+
+    def test_what_was_not_judged_is_listed(self) -> None:
+        self.assertEqual(
+            ['a.Half.test_y', 'a.Never.test_z'], self.lines('unjudged')
+        )
+        self.assertEqual(['a.Volumes.test_x'], self.lines('skipped'))
+
+    def test_the_next_run_goes_on_where_it_stopped(self) -> None:
+        again = lists.Book('nova==34.0.0')
+        self.assertEqual(self.book.outcomes, again.outcomes)
+        self.assertEqual(
+            ['a.Half.test_y', 'a.Never.test_z[id-3]'],
+            again.open('silent', _NAMES),
+        )
+        self.assertEqual(
+            ['a.Never.test_z[id-3]'], again.open('broken', _NAMES)
         )
 
-    def test_written_lists_match_names_with_and_without_tags(self) -> None:
-        folder = self.useFixture_folder()
-        lists.write(_OUTCOMES, datetime.date(2026, 11, 21), 'nova==34.0.0')
-        text = (folder / 'exclude.txt').read_text()
-        self.assertIn('2026-11-21', text)
-        self.assertIn('nova==34.0.0', text)
-        (pattern,) = _patterns(text)
-        for name in ('a.Flavors.test_list', 'a.Flavors.test_list[id-9]'):
-            self.assertTrue(re.search(pattern, name), name)
-        self.assertFalse(re.search(pattern, 'a.Flavors.test_list_detail'))
-        patterns = _patterns((folder / 'include.txt').read_text())
-        self.assertEqual(2, len(patterns))
+    def test_some_are_run_again_on_demand(self) -> None:
+        self.book.forget(['a.Servers.test_boot[driver,id-2]'])
+        self.assertIn(
+            'a.Servers.test_boot[driver,id-2]',
+            self.book.open('broken', _NAMES),
+        )
 
-    def useFixture_folder(self) -> pathlib.Path:
-        temporary = tempfile.TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        folder = pathlib.Path(temporary.name)
-        for name in ('FOLDER', 'INCLUDE', 'EXCLUDE'):
-            old: pathlib.Path = getattr(lists, name)
-            new = folder if name == 'FOLDER' else folder / old.name
-            patch = mock.patch.object(lists, name, new)
-            patch.start()
-            self.addCleanup(patch.stop)
-        return folder
+    def test_what_another_nova_did_does_not_count(self) -> None:
+        other = lists.Book('nova==34.0.1')
+        self.assertEqual({'broken': {}, 'silent': {}}, other.outcomes)
 
 
-def _patterns(text: str) -> list[str]:
-    """As tempest reads a list."""
-    lines = [line.partition('#')[0].strip() for line in text.splitlines()]
-    return [line for line in lines if line]
+class PluginTestsTest(testtools.TestCase):
+    def test_each_is_a_drivers_or_says_why_not(self) -> None:
+        found = lists.plugin_tests()
+        self.assertGreater(len(found), 30)
+        for name, (tagged, reason) in found.items():
+            self.assertNotEqual(tagged, bool(reason), name)
+
+    def test_a_reason_may_be_shared(self) -> None:
+        reasons = {
+            reason
+            for name, reason in lists.untagged().items()
+            if '.OfferTest.' in name
+        }
+        (reason,) = reasons
+        self.assertIn('serves nobody', reason)
 
 
 class FaultTableTest(testtools.TestCase):

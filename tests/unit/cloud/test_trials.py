@@ -11,59 +11,44 @@
 # under the License.
 import argparse
 import contextlib
+import datetime
 import io
 import pathlib
 import tempfile
-import typing as ty
 from unittest import mock
 
-import subunit
 import testtools
 
 from tests.cloud.harness import lists
+from tests.cloud.harness import tempest
 from tests.cloud.harness import trials
 
-
-def _stream(**outcomes: str) -> bytes:
-    """A subunit stream as stestr keeps one."""
-    file = io.BytesIO()
-    writer = subunit.StreamResultToBytes(file)
-    for name, outcome in outcomes.items():
-        writer.status(test_id=name, test_status='inprogress')
-        writer.status(test_id=name, test_status=outcome)
-    writer.status(file_name='log', file_bytes=b'text', eof=True)
-    return file.getvalue()
-
-
-class ReadTest(testtools.TestCase):
-    def test_every_outcome_is_one_of_three(self) -> None:
-        stream = _stream(
-            a='success', b='fail', c='skip', d='xfail', e='uxsuccess'
-        )
-        self.assertEqual(
-            [
-                trials.Result('a', 'success'),
-                trials.Result('b', 'fail'),
-                trials.Result('c', 'skip'),
-                trials.Result('d', 'success'),
-                trials.Result('e', 'fail'),
-            ],
-            trials.read(stream),
-        )
-
-    def test_nothing_ran(self) -> None:
-        self.assertEqual([], trials.read(b''))
+_OURS = 'nova_accel_tempest.tests.T.test_a[driver,id-1]'
+_KNOWN = 'tempest.api.compute.servers.A-B.test_it[id-2,smoke]'
+_OTHER = 'tempest.api.compute.flavors.F.test_list[id-3]'
+_NAMES = (_OTHER, _KNOWN, _OURS)
 
 
 class TotalsTest(testtools.TestCase):
     def test_in_the_words_that_tiers_are_counted_by(self) -> None:
         out = io.StringIO()
+        results = [
+            tempest.Result('a', 'success'),
+            tempest.Result('b', 'fail'),
+        ]
         with contextlib.redirect_stdout(out):
-            trials.print_totals(trials.read(_stream(a='success', b='fail')))
+            trials.print_totals(results)
         self.assertEqual(
             ['fail    b', '', ' - Passed: 1', ' - Skipped: 0', ' - Failed: 1'],
             out.getvalue().splitlines(),
         )
+
+    def test_what_did_not_run_is_said_aloud(self) -> None:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            trials.print_left_out(['a', 'b'], 2.0)
+        self.assertIn('!!!\n2 TESTS DID NOT RUN', out.getvalue())
+        self.assertIn('2 minutes', out.getvalue())
 
 
 class ChosenTest(testtools.TestCase):
@@ -71,11 +56,13 @@ class ChosenTest(testtools.TestCase):
         super().setUp()
         temporary = tempfile.TemporaryDirectory()
         self.addCleanup(temporary.cleanup)
-        self.list = pathlib.Path(temporary.name, 'exclude.txt')
-        self.list.touch()
-        patch = mock.patch.object(lists, 'EXCLUDE', self.list)
-        patch.start()
-        self.addCleanup(patch.stop)
+        folder = pathlib.Path(temporary.name)
+        book_patch = mock.patch.object(lists, 'FOLDER', folder)
+        book_patch.start()
+        self.addCleanup(book_patch.stop)
+        book = lists.Book('x==1')
+        book.add('broken', {_KNOWN: 'fail', _OTHER: 'success'})
+        book.write(datetime.date(2026, 11, 21), _NAMES)
 
     def chosen(self, *words: str) -> trials.Choice:
         parser = argparse.ArgumentParser()
@@ -85,29 +72,52 @@ class ChosenTest(testtools.TestCase):
         self.said = out.getvalue()
         return choice
 
+    def selected(self, *words: str) -> list[str]:
+        return trials.selected(self.chosen(*words), _NAMES)
+
     def test_by_default_what_means_something(self) -> None:
-        self.assertEqual(self.list, self.chosen().exclude)
+        self.assertEqual([_OURS, _KNOWN], self.selected())
 
-    def test_everything_while_there_is_no_list(self) -> None:
-        self.list.unlink()
-        self.assertIsNone(self.chosen().exclude)
+    def test_the_plugin_alone_while_there_is_no_list(self) -> None:
+        lists.file_of('include').unlink()
+        self.assertEqual([_OURS], self.selected())
 
-    def test_everything_on_demand(self) -> None:
-        self.assertIsNone(self.chosen('--all').exclude)
+    def test_everything_on_demand_the_plugin_first(self) -> None:
+        self.assertEqual([_OURS, _KNOWN, _OTHER], self.selected('--all'))
 
     def test_named_tests_are_run_whatever_they_mean(self) -> None:
-        choice = self.chosen('test_boot')
-        self.assertEqual(trials.Choice('test_boot', None), choice)
+        self.assertEqual('test_list', self.chosen('test_list').regex)
+        found = self.selected('test_list')
+        self.assertEqual({*_NAMES}, {*found})
 
     def test_a_seed_makes_the_same_choice_again(self) -> None:
-        found: set[ty.Any] = set()
+        found: set[bool] = set()
         for seed in map(str, range(40)):
             words = ('--all-probability', '0.5', '--seed', seed)
             first = self.chosen(*words)
             self.assertIn(f'--seed {seed}', self.said)
             self.assertEqual(first, self.chosen(*words))
-            found.add(first.exclude)
-        self.assertEqual({None, self.list}, found)
+            found.add(first.everything)
+        self.assertEqual({True, False}, found)
+
+
+class OrderTest(testtools.TestCase):
+    NAMES = tuple(
+        f'tempest.{cls}.test_{number}' for cls in 'abcdef' for number in '12'
+    )
+
+    def test_without_a_seed_it_is_as_it_was(self) -> None:
+        self.assertEqual([*self.NAMES], trials.in_order(self.NAMES))
+
+    def test_a_seed_mixes_classes_and_keeps_their_tests_together(
+        self,
+    ) -> None:
+        orders = {tuple(trials.in_order(self.NAMES, s)) for s in range(9)}
+        self.assertGreater(len(orders), 1)
+        for order in orders:
+            self.assertEqual({*self.NAMES}, {*order})
+            classes = [tempest.class_of(name) for name in order]
+            self.assertEqual(classes[::2], classes[1::2])
 
 
 class TagTest(testtools.TestCase):

@@ -22,6 +22,7 @@ class _Providers:
     def __init__(self, **inventories: tuple[int, int, int]) -> None:
         self._inventories = inventories
         self.asked: dict[str, str] = {}
+        self.read: list[str] = []
 
     def list_resource_providers(self, **query: str) -> dict[str, ty.Any]:
         self.asked = query
@@ -35,12 +36,15 @@ class _Providers:
     def list_resource_provider_inventories(
         self, uuid: str
     ) -> dict[str, ty.Any]:
+        self.read.append(uuid)
         total, reserved, _used = self._inventories[uuid]
         record = {'total': total, 'reserved': reserved}
-        return {'inventories': {'VGPU': record}}
+        rc = 'CUSTOM_B' if uuid == 'other' else 'VGPU'
+        return {'inventories': {rc: record}}
 
     def list_resource_provider_usages(self, uuid: str) -> dict[str, ty.Any]:
-        return {'usages': {'VGPU': self._inventories[uuid][2]}}
+        rc = 'CUSTOM_B' if uuid == 'other' else 'VGPU'
+        return {'usages': {rc: self._inventories[uuid][2]}}
 
     def list_resource_provider_traits(self, uuid: str) -> dict[str, ty.Any]:
         return {'traits': ['OWNER_NOVA']}
@@ -51,6 +55,16 @@ class OffersTest(testtools.TestCase):
         client = _Providers()
         offers.Offers(client).read()
         self.assertEqual({'required': 'CUSTOM_ACCEL_MANAGED'}, client.asked)
+
+    def test_a_class_is_read_from_those_that_had_it(self) -> None:
+        client = _Providers(card=(4, 1, 2), gone=(2, 2, 0), other=(1, 0, 0))
+        source = offers.Offers(client)
+        self.assertEqual(3, len(source.read('VGPU')))
+        client.read.clear()
+        found = source.read('VGPU')
+        self.assertEqual(['card', 'gone'], [p.uuid for p in found])
+        self.assertEqual(['card', 'gone'], client.read)
+        self.assertEqual({'card', 'gone', 'other'}, source.uuids())
 
     def test_reserved_units_are_out_of_service(self) -> None:
         (card,) = offers.Offers(_Providers(card=(4, 1, 2))).read()

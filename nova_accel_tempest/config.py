@@ -49,6 +49,20 @@ options: list[cfg.Opt] = [
         '"ACCEL-GUEST BEGIN" and "ACCEL-GUEST END". Without it the tests '
         'believe what APIs say.',
     ),
+    cfg.ListOpt(
+        'silent_guests',
+        default=[],
+        help='Resource classes whose guests report nothing all the same: '
+        'their hosts have no console log.',
+    ),
+    cfg.Opt(
+        'images',
+        type=types.Dict(key_value_separator='='),
+        default={},
+        help='Resource class -> the image for servers that have it, where '
+        'its hosts cannot boot [compute]image_ref, separated by commas: '
+        'CUSTOM_X=<uuid>,CUSTOM_Y=<uuid>.',
+    ),
     cfg.IntOpt(
         'guest_timeout',
         default=300,

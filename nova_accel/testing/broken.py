@@ -28,7 +28,7 @@ from nova.virt import driver
 from nova_accel import exception
 from nova_accel.virt import drivers
 
-__all__ = ['BrokenDriver', 'SilentDriver']
+__all__ = ['BrokenDriver', 'BrokenXenAPIDriver', 'SilentDriver']
 
 _GUEST = ('instance', 'instances')
 
@@ -59,8 +59,8 @@ def _failing(name: str) -> collections.abc.Callable[..., ty.Any]:
     return operation
 
 
-class BrokenDriver(drivers.LibvirtAccelDriver):
-    """Starts and offers what the real driver does; serves nobody."""
+class _Nothing:
+    """Nothing that needs a guest: for the front of a driver."""
 
     def process_instances_at_startup(
         self,
@@ -72,7 +72,15 @@ class BrokenDriver(drivers.LibvirtAccelDriver):
 
 
 for _name in guest_operations(driver.ComputeDriver):
-    setattr(BrokenDriver, _name, _failing(_name))
+    setattr(_Nothing, _name, _failing(_name))
+
+
+class BrokenDriver(_Nothing, drivers.LibvirtAccelDriver):
+    """Starts and offers what the real driver does; serves nobody."""
+
+
+class BrokenXenAPIDriver(_Nothing, drivers.XenAPIAccelDriver):
+    """The same on XAPI."""
 
 
 class SilentDriver(driver.ComputeDriver):  # type: ignore[misc]

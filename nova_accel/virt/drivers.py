@@ -43,6 +43,7 @@ __all__ = ['LibvirtAccelDriver', 'XenAPIAccelDriver', '__getattr__']
 # Loaded only where ``compute_driver`` names them.
 _ELSEWHERE = {
     'BrokenDriver': 'nova_accel.testing.broken',
+    'BrokenXenAPIDriver': 'nova_accel.testing.broken',
     'SilentDriver': 'nova_accel.testing.broken',
 }
 

@@ -19,8 +19,21 @@ from nova.tests import fixtures as nova_fixtures
 from nova.virt import driver as nova_driver
 
 from nova_accel.testing import broken
+from nova_accel.testing import xapi_cloud
 
 from tests.functional import rules
+
+
+_ON_XAPI = """
+version: 1
+devices:
+  t4:
+    kind: vgpu
+    match: {vendor_id: "10de"}
+    models: [GRID T4-8Q]
+    mode: dynamic
+"""
+_RC = 'CUSTOM_VGPU_GRID_T4_8Q'
 
 
 class _BrokenTestCase(cloud.CloudTestCase):
@@ -61,6 +74,25 @@ class BrokenDriverTest(_BrokenTestCase):
         for name in broken.guest_operations(nova_driver.ComputeDriver):
             with self.assertRaisesRegex(Exception, f'{name} does not work'):
                 getattr(host, name)()
+
+
+class BrokenXenAPIDriverTest(xapi_cloud.XapiCloudTestCase):
+    TOPOLOGY = 't4'
+
+    def _setup_compute_service(self) -> None:
+        self.flags(compute_driver='accel.BrokenXenAPIDriver')
+
+    def test_it_offers_everything_and_no_server_starts(self) -> None:
+        self.start_host('xen1', rules=_ON_XAPI)
+        (service,) = self.api.get_services(binary='nova-compute')
+        self.assertEqual('up', service['state'])
+        offered = self.inventories('xen1')
+        self.assertEqual([{_RC: (4, 0)}], list(offered.values()))
+        flavor = self.flavor(**{f'resources__{_RC}': 1})
+        said = self.refused(flavor, image_uuid=self.image)
+        self.assertIn('Exhausted all hosts', said)
+        self.assertEqual({}, self.usages('xen1'))
+        self.assert_nothing_left()
 
 
 class SilentDriverTest(_BrokenTestCase):

@@ -48,6 +48,23 @@ class TwoHostsTest(base.AccelTestCase):
             hosts.add(self.host_of(server))
         self.assertEqual(len(lonely), len(hosts))
 
+    @decorators.attr(type='driver')
+    @decorators.idempotent_id('7d3e4f50-1a2b-4c3d-9e8f-a0b1c2d3e403')
+    def test_every_host_keeps_what_it_gave(self) -> None:
+        """Stop and start, where hypervisors may differ."""
+        for rc in self.lonely().values():
+            with self.subTest(resource_class=rc):
+                before = self.free(rc)
+                server = self.boot(self.flavor_of(**{rc: 1}))
+                home = self.allocated(server)
+                self.servers.stop_server(server['id'])
+                self.wait(server['id'], 'SHUTOFF')
+                self.servers.start_server(server['id'])
+                self.wait(server['id'], 'ACTIVE')
+                self.assertEqual(home, self.allocated(server))
+                self.remove(server['id'])
+                self.wait_free(rc, before)
+
     @tags.passes_without_a_driver('the scheduler refuses it')
     @decorators.idempotent_id('7d3e4f50-1a2b-4c3d-9e8f-a0b1c2d3e402')
     def test_cards_of_two_hosts_are_not_one_server(self) -> None:

@@ -48,6 +48,8 @@ class Cloud:
         self.services = services.Services(about)
         self.switch = switch.Switch(about)
         self.hypervisor = hypervisor.Hypervisor(about)
+        # The pool of the hosts on XAPI; they have one.
+        self.pool = process.Daemon('xapi', about.run / 'log')
         self.api = api.Api(about)
         self.hosts = {
             name: hosts.Host(about, self.services, self.hypervisor, name)
@@ -79,6 +81,7 @@ class Cloud:
             for job in jobs:
                 job.result()
         self._say('database, message bus, switch and libvirtd run')
+        self._start_pool()
         self.services.wait_web('keystone')
         self.services.start_agent()
         seed.catalog(self.api, self.settings)
@@ -110,7 +113,10 @@ class Cloud:
         (self.settings.run / 'up.json').unlink(missing_ok=True)
         self._stop_all([one.stop for one in self.hosts.values()])
         self._stop_all(
-            [self.services.stop, self.switch.stop, self.hypervisor.stop]
+            [
+                *(self.services.stop, self.switch.stop),
+                *(self.hypervisor.stop, self.pool.stop),
+            ]
         )
 
     @staticmethod
@@ -128,6 +134,7 @@ class Cloud:
             **self.services.running,
             **{n: d.pid for n, d in self.switch.daemons.items()},
             'libvirtd': self.hypervisor.daemon.pid,
+            'xapi': self.pool.pid,
             **{n: host.daemon.pid for n, host in self.hosts.items()},
         }
 
@@ -136,16 +143,28 @@ class Cloud:
         self.hypervisor.start(self.switch.env)
         self.hypervisor.wait()
 
+    def _start_pool(self) -> None:
+        (topology,) = filter(None, (h.about.pool for h in self.hosts.values()))
+        self.pool.start(
+            [
+                *(self.settings.tool('python'), '-m'),
+                'nova_accel.testing.xapi_simulator',
+                *('--topology', topology),
+                *('--listen', f'127.0.0.1:{self.settings.port("xapi")}'),
+            ],
+            env=self.services.env,
+        )
+
     # Hosts
 
     def start_hosts(
         self,
         names: collections.abc.Iterable[str] = tuple(hosts.HOSTS),
-        driver: str = hosts.DRIVER,
+        kind: str = hosts.REAL,
         fault: str = '',
     ) -> None:
         for name in names:
-            self.hosts[name].start(self.services.env, driver, fault)
+            self.hosts[name].start(self.services.env, kind, fault)
 
     def wait_hosts(
         self,
@@ -184,15 +203,29 @@ class Cloud:
     def restart_hosts(
         self,
         names: collections.abc.Collection[str] = hosts.SYNTHETIC,
-        driver: str = hosts.DRIVER,
+        kind: str = hosts.REAL,
         fault: str = '',
     ) -> None:
         """Start hosts anew, with another driver or a fault."""
         self._stop_all([self.hosts[name].stop for name in names])
         since = time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())
-        self.start_hosts(names, driver, fault)
-        nodes = driver != 'accel.SilentDriver'
-        self.wait_hosts(names, since, nodes)
+        self.start_hosts(names, kind, fault)
+        self.wait_hosts(names, since, nodes=kind != hosts.SILENT)
+
+    def restore_hosts(self) -> None:
+        """Start every host with its real driver.
+
+        A driver without a node has had its providers deleted, and with them
+        the word that they are part of an aggregate.
+        """
+        self.restart_hosts(tuple(self.hosts))
+        process.run(
+            *self.services.command(
+                *('nova-manage', 'placement', 'sync_aggregates'),
+                file='nova.conf',
+            ),
+            env=self.services.env,
+        )
 
     def _wait_agent(self) -> None:
         def alive() -> bool:

@@ -12,6 +12,7 @@
 """The configuration file of every service, as data."""
 
 import collections.abc
+import os
 import pathlib
 import typing as ty
 
@@ -149,7 +150,7 @@ class Conf:
     def _common(self, name: str) -> dict[str, ty.Any]:
         return {
             'transport_url': database.bus(self._cloud),
-            'debug': 'true',
+            'debug': str('NOVA_ACCEL_CLOUD_DEBUG' in os.environ),
             'log_options': 'false',
             'state_path': self._cloud.run / name,
             'rpc_response_timeout': 60,

@@ -53,13 +53,13 @@ def control(box: cloud.Cloud, options: argparse.Namespace) -> int:
     if options.again:
         book.forget(wanted)
     try:
-        for driver, path in lists.DRIVERS.items():
+        for driver in lists.DRIVERS:
             open_ = book.open(driver, wanted)
             if open_:
-                box.restart_hosts(tuple(hosts.HOSTS), path)
+                box.restart_hosts(tuple(hosts.HOSTS), driver)
                 _judge(program, book, driver, open_, every, options.minutes)
     finally:
-        box.restart_hosts(tuple(hosts.HOSTS))
+        box.restore_hosts()
     return _tell(book, every)
 
 

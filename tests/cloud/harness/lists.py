@@ -22,12 +22,14 @@ import pathlib
 import re
 import typing as ty
 
+from tests.cloud.harness import hosts
 from tests.cloud.harness import settings
 
 FOLDER = settings.REPOSITORY / 'tools' / 'tempest-lists'
 PLUGIN = settings.REPOSITORY / 'nova_accel_tempest'
 FAULTS = settings.REPOSITORY / 'doc' / 'source' / 'contributor' / 'faults.out'
-DRIVERS = {'broken': 'accel.BrokenDriver', 'silent': 'accel.SilentDriver'}
+# As the kinds of a host's driver are named
+DRIVERS = (hosts.BROKEN, hosts.SILENT)
 _MARK = 'passes_without_a_driver'
 
 _HEADER = """\

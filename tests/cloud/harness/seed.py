@@ -32,10 +32,14 @@ NETWORK = 'shared'
 
 @dataclasses.dataclass(frozen=True)
 class Seed:
-    """What tempest is told of."""
+    """What tempest is told of.
+
+    :ivar raw_image: for hosts that take no other.
+    """
 
     image: str
     other_image: str
+    raw_image: str
     flavor: str
     other_flavor: str
     network: str
@@ -73,9 +77,12 @@ def plant(client: api.Api, folder: pathlib.Path) -> Seed:
     image = guests.tiny_image(folder)
     about = {'hw_disk_bus': 'sata', 'hw_machine_type': 'q35'}
     images = [client.upload(f'tiny{n}', image, **about) for n in ('', '-2')]
+    raw = folder / 'empty.raw'
+    raw.write_bytes(bytes(1 << 20))
     return Seed(
         image=images[0]['id'],
         other_image=images[1]['id'],
+        raw_image=client.upload('empty', raw, disk_format='raw')['id'],
         flavor=client.flavor('m1.tiny', 64),
         other_flavor=client.flavor('m1.small', 80),
         network=_network(client),
@@ -109,7 +116,7 @@ def aggregate(client: api.Api) -> None:
     body = {'aggregate': {'name': 'synthetic'}}
     made = client.call('nova', 'POST', '/os-aggregates', json=body)
     path = f'/os-aggregates/{made["aggregate"]["id"]}/action'
-    for host in hosts.SYNTHETIC:
+    for host in hosts.MADE_UP:
         body = {'add_host': {'host': host}}
         client.call('nova', 'POST', path, json=body)
     metadata = {f'trait:{hosts.TRAIT}': 'required'}

@@ -122,7 +122,11 @@ def _sections(box: cloud.Cloud) -> conf.Sections:
         'accel': {
             'resource_classes': ','.join(hosts.CLASSES),
             'flavor_extra_specs': f'trait:{hosts.TRAIT}=required',
+            'images': ','.join(
+                f'{rc}={known.raw_image}' for rc in hosts.XEN_CLASSES
+            ),
             'guest_reports': 'true',
+            'silent_guests': ','.join(hosts.XEN_CLASSES),
             'guest_timeout': 60,
             'two_hosts': 'true',
             'drain': 'true',

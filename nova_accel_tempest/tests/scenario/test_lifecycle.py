@@ -115,8 +115,12 @@ class LifecycleTest(base.AccelTestCase):
     @decorators.idempotent_id('c0ffee10-3e4f-4a5b-9c8d-e1f2a3b4c507')
     def test_shelve_and_unshelve(self) -> None:
         self.needs('shelve')
-        self.act(self.servers.shelve_server, 'SHELVED')
-        self.act(self.admin_servers.shelve_offload_server, 'SHELVED_OFFLOADED')
+        if CONF.compute.shelved_offload_time < 0:
+            self.act(self.servers.shelve_server, 'SHELVED')
+            self.admin_servers.shelve_offload_server(self.server['id'])
+        else:
+            self.servers.shelve_server(self.server['id'])
+        self.wait(self.server['id'], 'SHELVED_OFFLOADED')
         self.assertEqual({}, self.allocated(self.server))
         self.wait_free(self.rc, self.before)
         self.act(self.servers.unshelve_server, 'ACTIVE')
@@ -126,12 +130,10 @@ class LifecycleTest(base.AccelTestCase):
     @decorators.idempotent_id('c0ffee10-3e4f-4a5b-9c8d-e1f2a3b4c508')
     def test_snapshot(self) -> None:
         self.needs('snapshot')
-        made = self.servers.create_image(
+        snapshots = self.os_primary.compute_images_client
+        image = snapshots.create_image(
             self.server['id'], name=data_utils.rand_name('accel')
-        )
-        image = (
-            made.get('image_id') or made.response['location'].split('/')[-1]
-        )
+        )['image_id']
         self.addCleanup(self.images.delete_image, image)
         self.wait(self.server['id'], 'ACTIVE')
         self.assert_kept()

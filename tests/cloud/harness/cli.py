@@ -19,6 +19,7 @@ import time
 
 from tests.cloud.harness import cloud
 from tests.cloud.harness import driverless
+from tests.cloud.harness import leftovers
 from tests.cloud.harness import rounds
 from tests.cloud.harness import settings
 from tests.cloud.harness import trials
@@ -45,12 +46,12 @@ def up(about: settings.Settings, _options: argparse.Namespace) -> int:
 
 
 def down(about: settings.Settings, _options: argparse.Namespace) -> int:
-    """End everything that the cloud has started."""
+    """End everything that the cloud has started; look that it has."""
     box = cloud.Cloud(about)
     box.down()
-    left = [name for name, pid in box.running.items() if pid]
-    if left:
-        print(f'still there: {", ".join(left)}', file=sys.stderr)
+    left = leftovers.wait(about)
+    for one in left:
+        print(f'still there: {one}', file=sys.stderr)
     return 1 if left else 0
 
 

@@ -24,10 +24,10 @@ from tests.lab.harness import process
 # What the whitelists below offer
 CLASSES = (
     *('CUSTOM_A100', 'CUSTOM_A100_CARD', 'CUSTOM_M60_2Q'),
-    *('CUSTOM_NIC_VF', 'CUSTOM_NVME', 'CUSTOM_XEN_T4', 'VGPU'),
+    *('CUSTOM_NIC_VF', 'CUSTOM_NVME', 'CUSTOM_VGPU_GRID_T4_8Q', 'VGPU'),
 )
 # Those whose host boots raw images only and has guests without a console
-XEN_CLASSES = ('CUSTOM_XEN_T4',)
+XEN_CLASSES = ('CUSTOM_VGPU_GRID_T4_8Q',)
 # Trait of a host that has no real guests; servers must ask for it.
 TRAIT = 'CUSTOM_SYNTHETIC_HOST'
 REAL, BROKEN, SILENT = 'real', 'broken', 'silent'

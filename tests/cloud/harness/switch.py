@@ -21,8 +21,10 @@ from tests.lab.harness import errors
 from tests.lab.harness import process
 
 _SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema'
-_BRIDGES = ('br-int', 'br-ex')
-_DEVICES = pathlib.Path('/sys/class/net')
+BRIDGES = ('br-int', 'br-ex')
+# What Open vSwitch leaves in the kernel when it ends
+LEFT = ('ovs-netdev', *BRIDGES)
+DEVICES = pathlib.Path('/sys/class/net')
 
 
 class Switch:
@@ -52,7 +54,7 @@ class Switch:
 
         :raises LabError: another Open vSwitch has devices of these names.
         """
-        taken = [name for name in _BRIDGES if (_DEVICES / name).exists()]
+        taken = [name for name in BRIDGES if (DEVICES / name).exists()]
         if taken:
             raise errors.LabError(
                 f'{", ".join(taken)}: the machine has such network devices '
@@ -84,7 +86,7 @@ class Switch:
             ],
             env=self.env,
         )
-        for bridge in _BRIDGES:
+        for bridge in BRIDGES:
             self.vsctl(
                 *('--may-exist', 'add-br', bridge),
                 *('--', 'set', 'bridge', bridge, 'datapath_type=netdev'),
@@ -108,6 +110,6 @@ class Switch:
     @staticmethod
     def _remove_devices() -> None:
         """It leaves the network devices of its bridges behind."""
-        for name in ('ovs-netdev', *_BRIDGES):
-            if (_DEVICES / name).exists():
+        for name in LEFT:
+            if (DEVICES / name).exists():
                 process.run('ip', 'link', 'delete', name)

@@ -17,6 +17,8 @@ import tempfile
 import testtools
 
 from nova_accel.conf import sources
+from nova_accel.core import naming
+from nova_accel.core import whitelist
 
 from tests.cloud.harness import conf
 from tests.cloud.harness import hosts
@@ -83,5 +85,14 @@ class RulesTest(testtools.TestCase):
         offered = set()
         for about in hosts.HOSTS.values():
             rules = sources.load(sources.Paths(str(about.rules)))
-            offered |= {rule.resource_class or 'VGPU' for rule in rules.rules}
+            for rule in rules.rules:
+                offered |= _classes(rule)
         self.assertEqual(set(hosts.CLASSES), offered)
+
+
+def _classes(rule: whitelist.Rule) -> set[str]:
+    if rule.resource_class:
+        return {rule.resource_class}
+    if rule.mode == whitelist.MODE_DYNAMIC:
+        return {naming.vgpu_class(model) for model in rule.models}
+    return {'VGPU'}

@@ -25,6 +25,8 @@ REGION = 'RegionOne'
 # It guards a cloud that listens on the loopback interface alone.
 PASSWORD = 'cloud'
 PHYSICAL_NETWORK = 'physnet1'
+# The one host whose servers have ports; the agent of its switch says so.
+SWITCHED = 'qemu1'
 SCHEMAS = (
     *('nova_api', 'nova_cell0', 'nova'),
     *('placement', 'glance', 'keystone', 'neutron'),
@@ -264,6 +266,7 @@ class Conf:
 
     def _openvswitch(self) -> Sections:
         return {
+            'DEFAULT': {'host': SWITCHED},
             'ovs': {
                 'ovsdb_connection': self.ovsdb,
                 'integration_bridge': 'br-int',

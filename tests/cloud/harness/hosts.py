@@ -16,6 +16,7 @@ import dataclasses
 import pathlib
 import typing as ty
 
+from tests.cloud.harness import conf
 from tests.cloud.harness import hypervisor
 from tests.cloud.harness import services
 from tests.cloud.harness import settings
@@ -76,7 +77,7 @@ _RULES = settings.REPOSITORY / 'tests' / 'cloud' / 'rules'
 HOSTS = {
     about.name: about
     for about in (
-        About('qemu1'),
+        About(conf.SWITCHED),
         About('gpu1', node='mixed'),
         About('gpu2', node='a100'),
         About('xen1', pool='t4'),

@@ -53,7 +53,8 @@ def _ask(
     elif verb == 'cancel':
         client.cancel(context, server, *words)
     elif verb != 'list':
-        client.detach(context, server, *words, force=verb == 'force')
+        (id_,) = words
+        client.detach(context, server, id_, force=verb == 'force')
 
 
 def _align(

@@ -217,6 +217,8 @@ class Cloud:
     def _start_web(self, name: str, module: str, port: str = '') -> None:
         command = [
             *(self._lab.tool('gunicorn'), '-k', 'gthread', '--threads', '8'),
+            # nova may find a connection closed that it wants to use again
+            *('--keep-alive', '600'),
             *('-w', '1', '-t', '120', '--graceful-timeout', '5'),
             *('-c', str(self._conf / 'gunicorn.py')),
             *('-b', f'127.0.0.1:{self._lab.port(port or name)}'),

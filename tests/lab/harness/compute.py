@@ -71,6 +71,12 @@ class Compute:
 
     def start(self, fault: str = '') -> None:
         """Start it, with one fault of ``harness.faults`` if named."""
+        # Emulated, an interpreter takes ten seconds to compile them.
+        sources = [settings.REPOSITORY / 'nova_accel', settings.LAB]
+        process.run(
+            *(self._lab.tool('python'), '-m', 'compileall', '-q'),
+            *map(str, sources),
+        )
         entry = f'tests.lab.harness.launcher:main {fault or "-"}'
         # The configuration of the last start may differ: one log for all.
         pid = self._box.agent.check(

@@ -40,9 +40,7 @@ _REQUIREMENTS = (
 
 def ensure(lab: settings.Settings) -> None:
     """Make or complete the environment; nothing to do when warm."""
-    stamp = lab.venv / 'complete'
-    wanted = _fingerprint()
-    if stamp.exists() and stamp.read_text() == wanted:
+    if is_complete(lab):
         return
     if not (lab.venv / 'bin' / 'python').exists():
         process.run('/usr/bin/python3', '-m', 'venv', str(lab.venv))
@@ -57,7 +55,16 @@ def ensure(lab: settings.Settings) -> None:
         # It does not know what pip has been told: another index, say.
         print(f'lab: pip has to install, which takes longer: {exc}')
         process.run(*pip, *wants, timeout=900, env=env)
-    stamp.write_text(wanted)
+    _stamp(lab).write_text(fingerprint())
+
+
+def is_complete(lab: settings.Settings) -> bool:
+    stamp = _stamp(lab)
+    return stamp.exists() and stamp.read_text() == fingerprint()
+
+
+def _stamp(lab: settings.Settings) -> pathlib.Path:
+    return lab.venv / 'complete'
 
 
 def _install_fast(lab: settings.Settings, wants: tuple[str, ...]) -> None:
@@ -73,7 +80,8 @@ def libvirt_version() -> str:
     return process.run('pkg-config', '--modversion', 'libvirt').strip()
 
 
-def _fingerprint() -> str:
+def fingerprint() -> str:
+    """Of what has to be installed."""
     files = ('setup.cfg', 'pyproject.toml', 'requirements.txt')
     digest = hashlib.sha256(' '.join(_REQUIREMENTS).encode())
     digest.update(str(settings.REPOSITORY).encode())

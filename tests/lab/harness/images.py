@@ -18,8 +18,10 @@ saved and restored.
 
 import collections.abc
 import hashlib
+import os
 import pathlib
 
+from tests.lab.harness import environment
 from tests.lab.harness import kernel
 from tests.lab.harness import process
 from tests.lab.harness import settings
@@ -27,6 +29,8 @@ from tests.lab.harness import settings
 _BLOCK = 4096
 _USR = pathlib.Path('/usr')
 _PYTHON = '/usr/bin/python3'
+# More than an environment needs; what is not used takes no room.
+_VENV_MIB = 2048
 # What the machine needs of the host's /usr, as far as it exists
 _PARTS = (
     *('bin', 'sbin', 'libexec', 'lib64', 'lib/x86_64-linux-gnu'),
@@ -56,9 +60,36 @@ def ensure(
 
     One whose folder has changed is made anew.
     """
-    installed = (lab.venv / 'complete').read_text()
-    venv = _copy(lab, 'venv', lab.venv, installed)
-    return {**of_debian(lab, linux), str(lab.venv): venv}
+    return {**of_debian(lab, linux), str(lab.venv): _of_environment(lab)}
+
+
+def fill(lab: settings.Settings) -> None:
+    """Write the environment into its image, unless that is done.
+
+    A machine may have it already, and not mounted yet: so it is written in
+    place.
+    """
+    target = _of_environment(lab)
+    if is_filled(lab):
+        return
+    _make(lab.venv, target, _VENV_MIB)
+    _filled(target).touch()
+
+
+def is_filled(lab: settings.Settings) -> bool:
+    return _filled(_of_environment(lab)).exists()
+
+
+def _filled(target: pathlib.Path) -> pathlib.Path:
+    return target.with_suffix('.filled')
+
+
+def _of_environment(lab: settings.Settings) -> pathlib.Path:
+    def make(target: pathlib.Path) -> None:
+        target.touch()
+        os.truncate(target, _VENV_MIB << 20)
+
+    return _once(lab, 'venv', environment.fingerprint(), make)
 
 
 def of_debian(
@@ -104,13 +135,16 @@ def _copy(
     lab: settings.Settings, name: str, folder: pathlib.Path, content: str
 ) -> pathlib.Path:
     def make(target: pathlib.Path) -> None:
-        process.run(
-            *('mke2fs', '-q', '-F', '-t', 'ext4', '-m', '0'),
-            *('-O', '^has_journal', '-d', str(folder), str(target)),
-            f'{_mib(folder)}M',
-        )
+        _make(folder, target, _mib(folder))
 
     return _once(lab, name, f'{folder} {content}', make)
+
+
+def _make(folder: pathlib.Path, target: pathlib.Path, mib: int) -> None:
+    process.run(
+        *('mke2fs', '-q', '-F', '-t', 'ext4', '-m', '0'),
+        *('-O', '^has_journal', '-d', str(folder), str(target), f'{mib}M'),
+    )
 
 
 def _once(

@@ -52,7 +52,7 @@ class Lab:
         :raises LabError: it runs already, or some part did not start; then
             what did start runs on, for a look at it, until ``down``.
         """
-        if self.machine.daemon.pid is not None:
+        if self.hardware is not None:
             raise errors.LabError('the lab runs already; end it: lab down')
         hardware = topology.load(name)
         linux = kernel.ensure(self.settings)
@@ -66,21 +66,19 @@ class Lab:
             for job in jobs:
                 job.result()
         self.host.start_compute()
-        (self.settings.run / 'up.json').write_text(
-            json.dumps({'topology': name})
-        )
+        self.settings.known.write_text(json.dumps({'topology': name}))
         self._say('nova-compute reports: the lab is up')
 
     def down(self) -> None:
         self.second().machine.stop()
         self.machine.stop()
         self.cloud.stop()
-        (self.settings.run / 'up.json').unlink(missing_ok=True)
+        self.settings.known.unlink(missing_ok=True)
 
     @property
     def hardware(self) -> topology.Topology | None:
         """Of the running lab, None if it does not run."""
-        known = self.settings.run / 'up.json'
+        known = self.settings.known
         if self.machine.daemon.pid is None or not known.exists():
             return None
         return topology.load(json.loads(known.read_text())['topology'])

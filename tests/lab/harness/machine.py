@@ -35,6 +35,9 @@ _RESTORE_TIMEOUT = 60
 _CMD = '/sys/module/labgpu/parameters/cmd'
 # The guests' log files and nova-compute's, as the host sees them too.
 OUT = '/var/log/lab'
+# Slow in software: page tables of five levels, and copies that the processor
+# is asked to make by itself.
+_CPU = 'max,la57=off,erms=off,fsrm=off'
 # Of what outlives a reboot: nova's state, libvirt's definitions.
 _DATA_MIB = 1024
 
@@ -50,6 +53,11 @@ class _Share:
     path: str
     source: str = ''
     writable: bool = False
+
+
+def _drive(number: int) -> str:
+    """Of a disk in the machine, counted from 0."""
+    return f'vd{chr(ord("a") + number)}'
 
 
 def _address(number: int) -> str:
@@ -82,15 +90,47 @@ class Machine:
         return self.folder / 'data.ext4'
 
     @property
+    def _initrd(self) -> pathlib.Path:
+        return self.folder / 'initrd'
+
+    @property
     def console(self) -> pathlib.Path:
         return self.folder / 'console'
 
+    def begin(self, linux: kernel.Kernel) -> None:
+        """Start to boot, perhaps before there is an environment.
+
+        ``boot`` goes on with it, in another process if need be.
+        """
+        self._empty()
+        self._lab.known.unlink(missing_ok=True)
+        initrd.build(linux, self._initrd)
+        self._begun.touch()
+        self.daemon.start(self._command(linux))
+
     def boot(self, linux: kernel.Kernel) -> str:
         """Start with an empty data disk; return how it went, to be told."""
+        if not self._is_begun:
+            self._refuse_twice()
+            self._empty()
+        return self._start(linux)
+
+    def _empty(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.out.mkdir(parents=True)
         images.empty(self._data, _DATA_MIB)
-        return self._start(linux)
+
+    @property
+    def _is_begun(self) -> bool:
+        return self.daemon.pid is not None and self._begun.exists()
+
+    @property
+    def _begun(self) -> pathlib.Path:
+        return self.folder / 'begun'
+
+    def _refuse_twice(self) -> None:
+        if self.daemon.pid is not None:
+            raise errors.LabError('the machine runs already; end it: lab down')
 
     def reboot(self, linux: kernel.Kernel) -> str:
         """Cut the power and start again; the data disk keeps its content."""
@@ -100,18 +140,20 @@ class Machine:
 
     def _start(self, linux: kernel.Kernel) -> str:
         """Restore the machine as it was saved after a boot, or boot."""
-        if self.daemon.pid is not None:
-            raise errors.LabError('the machine runs already; end it: lab down')
-        initrd.build(linux, self.folder / 'initrd')
+        begun = self._is_begun
+        if not begun:
+            initrd.build(linux, self._initrd)
         command = self._command(linux)
         saved = snapshot.Snapshot(
-            self._lab, self._anonymous(command), self.folder / 'initrd'
+            self._lab, self._anonymous(command), self._initrd
         )
         started = time.monotonic()
-        how = 'restored' if self._restore(command, saved) else 'booted'
-        if how == 'booted':
+        restored = not begun and self._restore(command, saved)
+        if not restored:
             self._boot(command)
             self._save(saved)
+        how = 'restored' if restored else 'booted'
+        self._begun.unlink(missing_ok=True)
         self.agent.check(f'/lab/join {time.time()} {self.name}')
         return f'{how} in {time.monotonic() - started:.1f} s'
 
@@ -156,9 +198,14 @@ class Machine:
         with both processors in a spin lock: then it is started again.
         """
         for attempt in range(2):
-            self.console.unlink(missing_ok=True)
-            self.daemon.start(command)
+            if self.daemon.pid is None:
+                self.console.unlink(missing_ok=True)
+                self.daemon.start(command)
             try:
+                process.wait_for(
+                    'agent', self.agent.answers, _BOOT_TIMEOUT, self.daemon
+                )
+                self.agent.check('/lab/load')
                 process.wait_for(
                     'machine', self._said_ready, _BOOT_TIMEOUT, self.daemon
                 )
@@ -290,6 +337,7 @@ class Machine:
 
     def _command(self, linux: kernel.Kernel) -> list[str]:
         disks = images.ensure(self._lab, linux)
+        *debian, environment = disks
         shares = ','.join(
             f'{tag}:{"rw" if share.writable else "ro"}:{share.path}'
             for tag, share in self._mounts().items()
@@ -297,9 +345,10 @@ class Machine:
         append = (
             'console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt '
             'mitigations=off nokaslr tsc=reliable init_on_alloc=0 '
-            f'lab.disks={",".join(disks)} '
-            f'lab.data=vd{chr(ord("a") + len(disks))} '
-            f'lab.share={shares} lab.venv={self._lab.venv} '
+            f'lab.disks={",".join(debian)} '
+            f'lab.environment={_drive(len(debian))} '
+            f'lab.data={_drive(len(disks))} '
+            f'lab.share={shares} lab.venv={environment} '
             f'lab.repository={settings.REPOSITORY}'
         )
         return [
@@ -316,14 +365,13 @@ class Machine:
             *('-name', 'nova-accel-lab'),
             *('-machine', 'q35,kernel-irqchip=split'),
             *('-accel', 'tcg,thread=multi,tb-size=512'),
-            # five levels of page tables are slow to walk in software
-            *('-cpu', 'max,la57=off', '-smp', str(self._lab.processors)),
+            *('-cpu', _CPU, '-smp', str(self._lab.processors)),
             *('-m', f'{self._lab.memory_mib}M'),
             *('-nodefaults', '-no-user-config', '-display', 'none'),
             *('-no-reboot', '-serial', f'file:{self.console}'),
             *('-qmp', f'unix:{self.folder}/qmp,server=on,wait=off'),
             *('-kernel', str(linux.image)),
-            *('-initrd', str(self.folder / 'initrd')),
+            *('-initrd', str(self._initrd)),
             *('-append', append),
             *('-device', 'intel-iommu,intremap=on'),
             # Slots named by the root ports, as on a real host; ACPI would

@@ -48,6 +48,7 @@ _FILES = {
     '/usr/include/python3.11/Python.h': 'python3-dev',
     '/usr/lib/python3.11/ensurepip': 'python3-venv',
     '/usr/include/libelf.h': 'libelf-dev',
+    '/usr/lib/python3/dist-packages/yaml/__init__.py': 'python3-yaml',
 }
 _PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 

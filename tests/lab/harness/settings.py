@@ -89,6 +89,11 @@ class Settings:
         return self.state / 'run'
 
     @property
+    def known(self) -> pathlib.Path:
+        """Tells what is up."""
+        return self.run / 'up.json'
+
+    @property
     def venv(self) -> pathlib.Path:
         return self.state / 'venv'
 

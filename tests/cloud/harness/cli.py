@@ -15,7 +15,6 @@ import argparse
 import collections.abc
 import contextlib
 import sys
-import time
 
 from tests.cloud.harness import cloud
 from tests.cloud.harness import driverless
@@ -25,22 +24,12 @@ from tests.cloud.harness import settings
 from tests.cloud.harness import trials
 from tests.cloud.harness import workspace
 from tests.lab.harness import errors
-
-
-class Clock:
-    """Tells how long each step took."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-
-    def say(self, text: str) -> None:
-        passed = time.monotonic() - self._start
-        print(f'{passed:6.1f} s  {text}', flush=True)
+from tests.lab.harness import telling
 
 
 def up(about: settings.Settings, _options: argparse.Namespace) -> int:
     """Start the cloud."""
-    cloud.Cloud(about, Clock().say).up()
+    cloud.Cloud(about, telling.Clock().say).up()
     print(f'credentials: . {workspace.write_openrc(about)}')
     return 0
 
@@ -95,7 +84,7 @@ def claim(about: settings.Settings, options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _up(about: settings.Settings) -> collections.abc.Iterator[cloud.Cloud]:
-    box = cloud.Cloud(about, Clock().say)
+    box = cloud.Cloud(about, telling.Clock().say)
     started = not box.is_up
     try:
         if started:

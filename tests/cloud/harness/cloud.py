@@ -28,12 +28,9 @@ from tests.cloud.harness import settings
 from tests.cloud.harness import switch
 from tests.lab.harness import errors
 from tests.lab.harness import process
+from tests.lab.harness import telling
 
 _READY = 300
-
-
-def _silent(_text: str) -> None:
-    pass
 
 
 class Cloud:
@@ -42,7 +39,7 @@ class Cloud:
     def __init__(
         self,
         about: settings.Settings,
-        say: collections.abc.Callable[[str], None] = _silent,
+        say: collections.abc.Callable[[str], None] = telling.silent,
     ) -> None:
         self.settings = about
         self.services = services.Services(about)

@@ -12,16 +12,14 @@
 """Where the cloud keeps its things, and on which ports it listens."""
 
 import dataclasses
-import json
 import os
 import pathlib
-import socket
 
 from tests.lab.harness import errors
+from tests.lab.harness import ports
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 
-# One TCP port each on 127.0.0.1, counted from a base that is kept.
 SERVICES = (
     *('database', 'rabbit', 'rabbit_dist', 'epmd'),
     *('keystone', 'placement', 'glance', 'nova', 'neutron'),
@@ -79,30 +77,8 @@ class Settings:
         return str(self.venv / 'bin' / name)
 
     def port(self, service: str) -> int:
-        return self._base_port() + SERVICES.index(service)
+        file = self.state / 'ports.json'
+        return ports.port(file, SERVICES, _FIRST_PORT, service)
 
     def url(self, service: str) -> str:
         return f'http://127.0.0.1:{self.port(service)}'
-
-    def _base_port(self) -> int:
-        file = self.state / 'ports.json'
-        if not file.exists():
-            file.write_text(json.dumps({'base': _free_base()}))
-        return int(json.loads(file.read_text())['base'])
-
-
-def _free_base() -> int:
-    for base in range(_FIRST_PORT, 32000, 100):
-        if all(_is_free(base + i) for i in range(len(SERVICES))):
-            return base
-    raise errors.LabError('no free block of TCP ports below 32000')
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(('127.0.0.1', port))
-        except OSError:
-            return False
-    return True

@@ -26,23 +26,13 @@ from tests.lab.harness import lab
 from tests.lab.harness import machine
 from tests.lab.harness import runner
 from tests.lab.harness import settings
+from tests.lab.harness import telling
 from tests.lab.harness import topology
-
-
-class Clock:
-    """Tells how long each step took."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-
-    def say(self, text: str) -> None:
-        passed = time.monotonic() - self._start
-        print(f'{passed:6.1f} s  {text}', flush=True)
 
 
 def up(about: settings.Settings, options: argparse.Namespace) -> int:
     """Start the machine, the control plane and nova-compute."""
-    lab.Lab(about, Clock().say).up(options.topology)
+    lab.Lab(about, telling.Clock().say).up(options.topology)
     return 0
 
 
@@ -85,7 +75,7 @@ def blame(about: settings.Settings, options: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _up(about: settings.Settings) -> collections.abc.Iterator[lab.Lab]:
     """Give the lab; one that did not run before is ended afterwards."""
-    box = lab.Lab(about, Clock().say)
+    box = lab.Lab(about, telling.Clock().say)
     started = box.hardware is None
     try:
         if started:

@@ -23,11 +23,8 @@ from tests.lab.harness import guests
 from tests.lab.harness import host
 from tests.lab.harness import kernel
 from tests.lab.harness import settings
+from tests.lab.harness import telling
 from tests.lab.harness import topology
-
-
-def _silent(_text: str) -> None:
-    pass
 
 
 class Lab:
@@ -36,7 +33,7 @@ class Lab:
     def __init__(
         self,
         about: settings.Settings,
-        say: collections.abc.Callable[[str], None] = _silent,
+        say: collections.abc.Callable[[str], None] = telling.silent,
     ) -> None:
         self.settings = about
         self.cloud = cloud.Cloud(about)

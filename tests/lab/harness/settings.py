@@ -12,17 +12,15 @@
 """Where the lab keeps its things, and how big it is."""
 
 import dataclasses
-import json
 import os
 import pathlib
-import socket
 
 from tests.lab.harness import errors
+from tests.lab.harness import ports
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 LAB = REPOSITORY / 'tests' / 'lab'
 
-# One TCP port each on 127.0.0.1, counted from a base that is kept.
 _SERVICES = (
     'agent',
     'libvirt',
@@ -101,27 +99,5 @@ class Settings:
         return str(self.venv / 'bin' / name)
 
     def port(self, service: str) -> int:
-        return self._base_port() + _SERVICES.index(service)
-
-    def _base_port(self) -> int:
         file = self.state / 'ports.json'
-        if not file.exists():
-            file.write_text(json.dumps({'base': _free_base()}))
-        return int(json.loads(file.read_text())['base'])
-
-
-def _free_base() -> int:
-    for base in range(_FIRST_PORT, 32000, 100):
-        if all(_is_free(base + i) for i in range(len(_SERVICES))):
-            return base
-    raise errors.LabError('no free block of TCP ports below 32000')
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(('127.0.0.1', port))
-        except OSError:
-            return False
-    return True
+        return ports.port(file, _SERVICES, _FIRST_PORT, service)

@@ -50,7 +50,8 @@ _HEADERS = {
 _WORKERS = max(CLAIMANTS)
 # What an operator can set -> our name of it
 _RETRY = {'allocation_conflict_retry_count': 1}
-_SNAPSHOT = 'innodb_snapshot_isolation'
+# For the connections of these rounds alone: the cloud has the same MariaDB.
+_SNAPSHOT = '&init_command=SET+SESSION+innodb_snapshot_isolation='
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,14 +158,14 @@ class Rounds:
         """Have Placement up, in so many processes, as a variant says."""
         sql = self._box.services.database.sql
         sql(f'create database if not exists {_SCHEMA} character set utf8')
-        on = 'ON' if variant.isolated else 'OFF'
-        sql(f'set global {_SNAPSHOT} = {on}')
+        folder = self._configure(variant)
         env = {
             **self._box.services.env,
-            'OS_PLACEMENT_CONFIG_DIR': str(self._configure(variant)),
+            'OS_PLACEMENT_CONFIG_DIR': str(folder),
         }
         tool = self._about.tool
-        process.run(tool('placement-manage'), 'db', 'sync', env=env)
+        file = ('--config-file', str(folder / 'placement.conf'))
+        process.run(tool('placement-manage'), *file, 'db', 'sync', env=env)
         self._daemon.start(
             [
                 *(tool('gunicorn'), '-w', str(_WORKERS), '-t', '120'),
@@ -180,7 +181,7 @@ class Rounds:
             yield
         finally:
             self._daemon.stop()
-            sql(f'drop database {_SCHEMA}; set global {_SNAPSHOT} = OFF')
+            sql(f'drop database {_SCHEMA}')
 
     def _answers(self) -> bool:
         return database.is_open(self._about.port('rounds')) and (
@@ -189,11 +190,11 @@ class Rounds:
 
     def _configure(self, variant: Variant) -> pathlib.Path:
         self._folder.mkdir(parents=True, exist_ok=True)
+        on = 'ON' if variant.isolated else 'OFF'
+        url = database.url(self._about, _SCHEMA)
         sections: conf.Sections = {
             'api': {'auth_strategy': 'noauth2'},
-            'placement_database': {
-                'connection': database.url(self._about, _SCHEMA)
-            },
+            'placement_database': {'connection': f'{url}{_SNAPSHOT}{on}'},
             'placement': dict(variant.options),
         }
         (self._folder / 'placement.conf').write_text(conf.ini(sections))

@@ -180,8 +180,8 @@ def unknown(dev: device.Device) -> tuple[str, ...]:
     """Name the identifiers of a device that could not be established."""
     known = {
         'serial': dev.serial,
-        'slot': dev.slot,
+        'slot': dev.slot or dev.is_usb,
         'path': dev.path,
-        'subsystem': dev.subsystem_vendor_id,
+        'subsystem': dev.subsystem_vendor_id or dev.is_usb,
     }
     return tuple(name for name, value in known.items() if not value)

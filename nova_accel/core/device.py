@@ -18,6 +18,7 @@ where they come from.
 import collections.abc
 import dataclasses
 import re
+import typing as ty
 
 from nova_accel import exception
 
@@ -26,10 +27,12 @@ _ADDRESS = re.compile(
     r'(?P<slot>[0-1][0-9a-f])\.(?P<function>[0-7])',
     re.ASCII | re.IGNORECASE,
 )
+_NUMBER = re.compile('[0-9]+')
 
 TYPE_PCI = 'type-PCI'
 TYPE_PF = 'type-PF'
 TYPE_VF = 'type-VF'
+TYPE_USB = 'type-USB'
 
 # PCI base classes that are the host itself: bridges and system peripherals.
 # Handing one to a guest takes the host down.
@@ -64,6 +67,38 @@ class PciAddress:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class UsbAddress:
+    """The port that a USB device is plugged into.
+
+    Sorts after every PCI address, and by the numbers of the ports.
+
+    :ivar path: bus, then the port of each hub on the way: ``1-2.4``.
+    """
+
+    path: str
+
+    def __str__(self) -> str:
+        return f'usb:{self.path}'
+
+    def __lt__(self, other: object) -> bool:
+        if isinstance(other, UsbAddress):
+            return self._order < other._order
+        return False
+
+    def __gt__(self, other: object) -> bool:
+        if isinstance(other, UsbAddress):
+            return self._order > other._order
+        return True
+
+    @property
+    def _order(self) -> tuple[list[int], str]:
+        return [int(part) for part in _NUMBER.findall(self.path)], self.path
+
+
+Address: ty.TypeAlias = PciAddress | UsbAddress
+
+
 @dataclasses.dataclass(frozen=True, order=True)
 class VgpuModel:
     """One vGPU type as one card offers it.
@@ -92,7 +127,7 @@ class VgpuModel:
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """One function that the hypervisor lists.
+    """One function, or one USB device, that the hypervisor lists.
 
     :ivar name: the hypervisor's own handle (``pci_0000_3b_00_0``), only
         good for talking to it.
@@ -100,7 +135,7 @@ class Device:
         topological path, address. Never empty. ``sn:1322621070001``.
     :ivar vendor_id: four lower-case hex digits, as are the three next.
     :ivar class_id: six lower-case hex digits, ``030200``.
-    :ivar dev_type: ``type-PCI``, ``type-PF`` or ``type-VF``.
+    :ivar dev_type: ``type-PCI``, ``type-PF``, ``type-VF`` or ``type-USB``.
     :ivar parent: address of the physical function, for a virtual function.
     :ivar vf_index: position among the functions of its parent, from 0.
     :ivar upstream: name of the parent in the hypervisor's device tree (a
@@ -114,11 +149,13 @@ class Device:
         time, and ``models`` say what all of them hold together.
     :ivar narrow: command that leaves such a device one vGPU type, which
         it writes as ``{type}``; '' where it has no more than one.
+    :ivar per_server: how many of its kind one server may have, None if
+        nothing says.
     """
 
     name: str
     ids: tuple[str, ...]
-    address: PciAddress
+    address: Address
     vendor_id: str
     product_id: str
     class_id: str = ''
@@ -141,6 +178,21 @@ class Device:
     mixed: bool = False
     members: tuple[PciAddress, ...] = ()
     narrow: str = ''
+    per_server: int | None = None
+
+    @property
+    def is_usb(self) -> bool:
+        return self.dev_type == TYPE_USB
+
+    @property
+    def pci(self) -> PciAddress:
+        """Where a PCI function sits.
+
+        :raises InvalidAddress: it is on another bus.
+        """
+        if isinstance(self.address, UsbAddress):
+            raise exception.InvalidAddress(value=str(self.address))
+        return self.address
 
     @property
     def label(self) -> str:
@@ -166,7 +218,8 @@ class Guest:
     """What the hypervisor says one guest is made of.
 
     :ivar server: uuid, the same as the server's in nova.
-    :ivar devices: uuids of mediated devices and PCI addresses.
+    :ivar devices: uuids of mediated devices, PCI addresses and USB ports
+        (``usb:1-2``).
     """
 
     server: str

@@ -116,6 +116,8 @@ def make(dev: device.Device) -> str:
     '10de-1eb8-10de-12a2'
     """
     parts = [dev.vendor_id, dev.product_id]
+    if dev.is_usb:
+        parts.insert(0, 'usb')
     if dev.subsystem_vendor_id:
         parts += [dev.subsystem_vendor_id, dev.subsystem_product_id]
     return '-'.join(parts)

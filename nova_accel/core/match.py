@@ -80,6 +80,8 @@ class AddressRange:
     function: tuple[int, int]
 
     def __call__(self, dev: device.Device) -> bool:
+        if isinstance(dev.address, device.UsbAddress):
+            return False
         if self._holds(dev.address):
             return True
         return (
@@ -113,6 +115,8 @@ class AddressRegex:
 
     def __call__(self, dev: device.Device) -> bool:
         address = dev.address
+        if isinstance(address, device.UsbAddress):
+            return False
         return all(
             (
                 self.domain.match(f'{address.domain:04x}'),
@@ -321,6 +325,8 @@ KEYS: dict[str, _Reader] = {
     'dev_type': _dev_type,
 }
 LATER_KEYS = frozenset({'parent_ifname'})
+# What is known of a USB device.
+USB_KEYS = ('vendor_id', 'product_id', 'serial', 'path')
 
 
 def parse(

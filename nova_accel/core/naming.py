@@ -227,12 +227,19 @@ def pci_class(vendor_id: str, product_id: str) -> str:
     return custom('PCI', vendor_id, product_id)
 
 
-def vendor_trait(vendor_id: str) -> str:
-    return custom('ACCEL_VENDOR', vendor_id)
+def usb_class(vendor_id: str, product_id: str) -> str:
+    """Resource class of a USB device."""
+    return custom('USB', vendor_id, product_id)
 
 
-def product_trait(vendor_id: str, product_id: str) -> str:
-    return custom('ACCEL_PRODUCT', vendor_id, product_id)
+# The ids of PCI and those of USB are given out by different people.
+def vendor_trait(vendor_id: str, bus: str = '') -> str:
+    return custom('ACCEL', *filter(None, [bus]), 'VENDOR', vendor_id)
+
+
+def product_trait(vendor_id: str, product_id: str, bus: str = '') -> str:
+    ids = vendor_id, product_id
+    return custom('ACCEL', *filter(None, [bus]), 'PRODUCT', *ids)
 
 
 def who_trait(stable_id: str, who: str) -> str:

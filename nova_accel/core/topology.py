@@ -56,7 +56,7 @@ class Card:
         return dict(enumerate(self.functions))
 
 
-def order(dev: device.Device) -> tuple[device.PciAddress, str]:
+def order(dev: device.Device) -> tuple[device.Address, str]:
     """Sort key of a device: today's address."""
     return dev.address, dev.name
 
@@ -67,7 +67,7 @@ def cards(
     """Group virtual functions under their physical function."""
     listed = sorted(devices, key=order)
     hosts = {d.address for d in listed if d.dev_type != device.TYPE_VF}
-    functions: dict[device.PciAddress, list[device.Device]] = {}
+    functions: dict[device.Address, list[device.Device]] = {}
     heads = []
     for dev in listed:
         if dev.dev_type == device.TYPE_VF and dev.parent in hosts:
@@ -84,5 +84,5 @@ def cards(
     )
 
 
-def _index(dev: device.Device) -> tuple[bool, int, device.PciAddress, str]:
+def _index(dev: device.Device) -> tuple[bool, int, device.Address, str]:
     return (dev.vf_index is None, dev.vf_index or 0, *order(dev))

@@ -36,6 +36,9 @@ VERSION = 1
 
 KIND_VGPU = 'vgpu'
 KIND_PCI = 'pci'
+KIND_USB = 'usb'
+# Those that give out whole devices.
+WHOLE = (KIND_PCI, KIND_USB)
 
 MODE_FIXED = 'fixed'
 MODE_DYNAMIC = 'dynamic'
@@ -110,6 +113,8 @@ class Rule:
     new_devices: str = READY
 
     def matches(self, dev: device.Device) -> bool:
+        if dev.is_usb != (self.kind == KIND_USB):
+            return False
         return all(test(dev) for _key, test in self.match)
 
 
@@ -328,7 +333,7 @@ _LATER_KEYS = frozenset(
 )
 # Every key of a rule and what reads it.
 _KEYS: dict[str, _Reader] = {
-    'kind': _word(KIND_VGPU, KIND_PCI, later=('usb', 'net')),
+    'kind': _word(KIND_VGPU, KIND_PCI, KIND_USB, later=('net',)),
     'match': lambda here: match.parse(here, set(_KEYS) | _LATER_KEYS),
     'models': _models,
     'mode': _word(MODE_FIXED, MODE_DYNAMIC),
@@ -350,14 +355,17 @@ _DEFAULTS: dict[str, _Reader] = {
 # Accepted where they say what happens anyway; a rule does not carry them.
 _WORDS_ONLY = frozenset({'owner'})
 _REQUIRED = {
-    'kind': 'write kind: vgpu or kind: pci',
+    'kind': 'write kind: vgpu, kind: pci or kind: usb',
     'match': 'say which devices the rule is for',
 }
-_ONLY_WITH = {
-    'models': KIND_VGPU,
-    'mode': KIND_VGPU,
-    'pool': KIND_PCI,
-    'managed': KIND_PCI,
+_ONLY_WITH: dict[str, tuple[str, ...]] = {
+    'models': (KIND_VGPU,),
+    'mode': (KIND_VGPU,),
+    'levels': (KIND_VGPU, KIND_PCI),
+    'max_slots': (KIND_VGPU, KIND_PCI),
+    'live_migratable': (KIND_VGPU, KIND_PCI),
+    'pool': WHOLE,
+    'managed': WHOLE,
 }
 
 
@@ -365,9 +373,10 @@ def _check(
     rule: Rule, fields: collections.abc.Mapping[str, cursor.Cursor]
 ) -> None:
     """Note what keys say against each other."""
-    for key, kind in _ONLY_WITH.items():
-        if key in fields and rule.kind not in ('', kind):
-            fields[key].fail(f'has a meaning only with kind: {kind}')
+    for key, kinds in _ONLY_WITH.items():
+        if key in fields and rule.kind not in ('', *kinds):
+            named = ' or '.join(f'kind: {kind}' for kind in kinds)
+            fields[key].fail(f'has a meaning only with {named}')
     for key, contradiction in _CONTRADICTIONS:
         text = contradiction(rule)
         if text is not None:
@@ -392,10 +401,22 @@ def _dynamic(rule: Rule) -> str | None:
 def _not_a_vgpu(rule: Rule) -> str | None:
     if rule.resource_class != os_resource_classes.VGPU:
         return None
-    if rule.kind != KIND_PCI:
+    if rule.kind not in WHOLE:
         return None
     return (
         'VGPU is for kind: vgpu; for a whole GPU use PGPU or a CUSTOM_ class'
+    )
+
+
+def _not_of_usb(rule: Rule) -> str | None:
+    if rule.kind != KIND_USB:
+        return None
+    keys = [key for key, _test in rule.match if key not in match.USB_KEYS]
+    if not keys:
+        return None
+    return (
+        f'{", ".join(keys)} says nothing of a USB device; with kind: usb use '
+        f'{", ".join(match.USB_KEYS)}'
     )
 
 
@@ -414,5 +435,6 @@ _CONTRADICTIONS: tuple[
     ('resource_class', _several_models),
     ('resource_class', _dynamic),
     ('resource_class', _not_a_vgpu),
+    ('match', _not_of_usb),
     ('max_slots', _too_few_slots),
 )

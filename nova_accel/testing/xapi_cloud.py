@@ -29,6 +29,7 @@ from nova_accel.backends import xapi
 from nova_accel.backends.xapi import marks
 from nova_accel.testing import cloud
 from nova_accel.testing import xapi_pool
+from nova_accel.testing import xapi_records
 from nova_accel.virt.xapi import driver  # noqa: F401  (its options)
 
 MIB = 1 << 20
@@ -142,7 +143,7 @@ class XapiCloudTestCase(cloud.CloudTestCase):
         return ty.cast(dict[str, ty.Any], found[0])
 
     def hostdevs(self, host: str, server: dict[str, ty.Any]) -> list[str]:
-        """Marks of the VGPUs, and PCI addresses, of a server's machine."""
+        """Marks of VGPUs, PCI addresses and USB ports of a server."""
         record = self.machine(server)
         pci = record['other_config'].get(marks.PCI, '')
         vgpus = [
@@ -150,7 +151,40 @@ class XapiCloudTestCase(cloud.CloudTestCase):
             for ref in record['VGPUs']
         ]
         addresses = [each.rpartition('/')[2] for each in pci.split(',')]
-        return sorted([*vgpus, *filter(None, addresses)])
+        usbs = [
+            self.xapi.call('PUSB.get_path', pusb)
+            for vusb in record['VUSBs']
+            for pusb in self.xapi.call(
+                'USB_group.get_PUSBs',
+                self.xapi.call('VUSB.get_USB_group', vusb),
+            )
+        ]
+        return sorted(
+            [
+                *vgpus,
+                *filter(None, addresses),
+                *(f'usb:{path}' for path in usbs),
+            ]
+        )
+
+    def somebody(self, *functions: str, host: str = 'xen1') -> str:
+        """Let a machine run that nova knows nothing of.
+
+        :param functions: addresses of PCI functions that it has.
+        :returns: its reference; without functions it is not started.
+        """
+        pci = ','.join(f'0/{address}' for address in functions)
+        config = {marks.PCI: pci} if pci else {}
+        made = self.xapi.call(
+            'VM.create', xapi_records.vm('theirs', other_config=config)
+        )
+        if functions:
+            self.start_somebody(made, host)
+        return str(made)
+
+    def start_somebody(self, vm: str, host: str = 'xen1') -> None:
+        (on,) = self.xapi.call('host.get_by_name_label', host)
+        self.xapi.call('VM.start_on', vm, on, False, False)
 
     def assert_nothing_left(self) -> None:
         """Nothing is in the pool but what was there at its start."""

@@ -107,7 +107,7 @@ class Attaching:
         books = self._books
         reason = None
         if not books.driver.accel_hotplug:
-            reason = 'its driver cannot'
+            reason = books.driver.accel_no_hotplug
         elif wish.resource_class not in {
             stock.resource_class
             for pool in books.accel.now.index.pools.values()

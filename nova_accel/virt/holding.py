@@ -42,6 +42,7 @@ class Driver(ty.Protocol):
 
     accel: manager.Manager
     accel_hotplug: bool
+    accel_no_hotplug: str
     virtapi: ty.Any
 
     def accel_claims(self, instance: objects.Instance) -> Claims:

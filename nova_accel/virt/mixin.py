@@ -59,6 +59,7 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
 
     # Whether a server that exists can get devices: see ``holding.Driver``.
     accel_hotplug = False
+    accel_no_hotplug = 'its driver cannot'
     accel_desk: desk.Desk | None = None
 
     def __init__(self, *args: ty.Any, **kwargs: ty.Any) -> None:

@@ -76,7 +76,7 @@ def check_held(
         for stock in pool.stocks
         for unit in stock.units
     }
-    above = {
+    above: dict[device.Address, _Part] = {
         unit.function.parent: (pool, stock)
         for pool, stock in given.values()
         for unit in stock.units
@@ -98,7 +98,7 @@ def check_held(
 
 
 _Part = tuple[inventory.Pool, inventory.Stock]
-_Parts = collections.abc.Mapping[device.PciAddress, _Part]
+_Parts = collections.abc.Mapping[device.Address, _Part]
 
 
 def _taken(

@@ -116,3 +116,20 @@ class MessagesTest(testtools.TestCase):
             if not any(says(pieces, message) for pieces in known)
         ]
         self.assertEqual([], stale)
+
+
+@ddt.ddt
+class HonestyTest(testtools.TestCase):
+    """What nobody has seen is said where people look first."""
+
+    @ddt.data(
+        'README.rst',
+        'doc/source/admin/xenserver.rst',
+        'doc/source/admin/limits.rst',
+    )
+    def test_no_xen_host_was_seen(self, page: str) -> None:
+        text = ADMIN.parents[2].joinpath(page).read_text()
+        words = ' '.join(text.split()).casefold()
+        self.assertIn('verified against a simulator built from the', words)
+        self.assertIn('published data model', words)
+        self.assertIn('not on a xen host', words)

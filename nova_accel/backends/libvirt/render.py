@@ -46,7 +46,7 @@ def _pci(
 ) -> 'vconfig.LibvirtConfigGuestHostdevPCI':
     from nova.virt.libvirt import config as vconfig
 
-    address = assignment.function.address
+    address = assignment.function.pci
     hostdev = vconfig.LibvirtConfigGuestHostdevPCI()
     hostdev.domain = f'{address.domain:04x}'
     hostdev.bus = f'{address.bus:02x}'

@@ -26,6 +26,7 @@ from nova_accel.backends.xapi import discovery
 from nova_accel.backends.xapi import marks
 from nova_accel.backends.xapi import plans
 from nova_accel.backends.xapi import session
+from nova_accel.backends.xapi import usb
 from nova_accel.core import device
 from nova_accel import exception
 
@@ -96,23 +97,30 @@ class XapiBackend(base.Backend):
         return tuple(self.survey().guests())
 
     def prepare(self, assignment: base.Assignment) -> None:
-        self._plan(assignment, self.survey())
+        survey = self.survey()
+        self._plan(assignment, survey)
+        if assignment.function.is_usb:
+            usb.enable(self._xapi, survey, assignment)
 
-    def render(
-        self, assignment: base.Assignment
-    ) -> plans.VgpuPlan | plans.PciPlan:
+    def render(self, assignment: base.Assignment) -> plans.Plan:
         return self._plan(assignment, self._survey)
 
     def _plan(
         self, assignment: base.Assignment, survey: discovery.Survey
-    ) -> plans.VgpuPlan | plans.PciPlan:
+    ) -> plans.Plan:
         if assignment.mdev_uuid is not None:
             return _vgpu(assignment, assignment.mdev_uuid, survey)
+        if assignment.function.is_usb:
+            return usb.plan(assignment, survey)
         return _pci(assignment, survey)
 
     def release(self, assignment: base.Assignment) -> None:
-        if assignment.mdev_uuid is None:
-            return
+        if assignment.function.is_usb:
+            usb.release(self._xapi, self.survey(), assignment)
+        elif assignment.mdev_uuid is not None:
+            self._release_vgpu(assignment)
+
+    def _release_vgpu(self, assignment: base.Assignment) -> None:
         survey = self.survey()
         for ref, record in survey.objects['vgpu'].items():
             mark = record['other_config'].get(marks.MDEV)
@@ -181,7 +189,7 @@ def _pci(
             continue
         if _who(dev) != _who(claimed):
             raise _refused(assignment, f'{dev.label} is in its place')
-        return plans.PciPlan(assignment.unit, survey.siblings(claimed.address))
+        return plans.PciPlan(assignment.unit, survey.siblings(claimed.pci))
     raise _refused(assignment, 'it is not there')
 
 

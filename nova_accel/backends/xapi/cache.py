@@ -98,6 +98,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
         'product_desc',
         'serial',
         'passthrough_enabled',
+        'other_config',
     ),
     'vusb': ('uuid', 'VM', 'USB_group', 'other_config', 'currently_attached'),
 }

@@ -20,6 +20,7 @@ import collections
 import collections.abc
 import dataclasses
 import functools
+import re
 
 from nova_accel.backends.xapi import cache
 from nova_accel.backends.xapi import marks
@@ -29,6 +30,10 @@ from nova_accel import exception
 
 PASSTHROUGH = 'passthrough'
 _UP = ('Running', 'Paused')
+
+# XAPI's own figure: more are refused with TOO_MANY_VUSBS.
+MAX_VUSBS = 6
+_ODD = re.compile('[^A-Za-z0-9.-]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +65,15 @@ class Survey:
     def view(self) -> device.HostView:
         """Devices, our vGPUs, and what others keep us from having."""
         groups = [self._group(ref) for ref in self.groups]
-        devices = [*self.pcis.values(), *groups]
+        devices = [*self.pcis.values(), *self.usbs.values(), *groups]
         return device.HostView(
             tuple(sorted(devices, key=lambda dev: (dev.address, dev.name))),
             tuple(sorted(self._mdevs())),
-            {**self._lacking_vgpus(), **self._lacking_pcis()},
+            {
+                **self._lacking_vgpus(),
+                **self._lacking_pcis(),
+                **self._lacking_usbs(),
+            },
         )
 
     # PCI
@@ -93,6 +102,47 @@ class Survey:
                 return str(address), *sorted(others - {str(address)})
         return (str(address),)
 
+    # USB
+
+    @functools.cached_property
+    def usbs(self) -> dict[str, device.Device]:
+        """USB devices of this host, by reference of the PUSB."""
+        return {
+            ref: _usb(record)
+            for ref, record in self.objects['pusb'].items()
+            if record['host'] == self.host
+            and record['USB_group'] in self._usb_groups
+        }
+
+    @functools.cached_property
+    def _usb_groups(self) -> dict[str, str]:
+        """Group -> the PUSB that is alone in it, as XAPI makes them."""
+        found = collections.defaultdict(list)
+        for ref, record in self.objects['pusb'].items():
+            found[record['USB_group']].append(ref)
+        return {
+            group: refs[0]
+            for group, refs in found.items()
+            if len(refs) == 1 and wire.is_ref(group)
+        }
+
+    def vusbs(self, pusb: str) -> dict[str, wire.Record]:
+        """Return what keeps a USB device, whether its machine runs or not."""
+        group = self.objects['pusb'][pusb]['USB_group']
+        return {
+            ref: record
+            for ref, record in self.objects['vusb'].items()
+            if record['USB_group'] == group
+        }
+
+    def _lacking_usbs(self) -> dict[tuple[str, str], int]:
+        return {
+            (dev.name, ''): 1
+            for ref, dev in self.usbs.items()
+            for record in self.vusbs(ref).values()
+            if not self.is_ours(record['VM'])
+        }
+
     # GPUs
 
     @functools.cached_property
@@ -108,7 +158,7 @@ class Survey:
                     record['uuid'],
                     record['GPU_group'],
                     record['PCI'],
-                    pci.address,
+                    pci.pci,
                     {
                         vgpu_type: int(capacities[vgpu_type])
                         for vgpu_type in record['enabled_VGPU_types']
@@ -298,7 +348,13 @@ class Survey:
             yield device.Guest(
                 self.server_of(record) or record['uuid'],
                 record['power_state'] in _UP,
-                frozenset([*self._vgpus_of(record), *pci_of(record)]),
+                frozenset(
+                    [
+                        *self._vgpus_of(record),
+                        *pci_of(record),
+                        *self._usbs_of(record),
+                    ]
+                ),
             )
 
     def _vgpus_of(self, record: wire.Record) -> collections.abc.Iterator[str]:
@@ -306,6 +362,13 @@ class Survey:
             vgpu = self.objects['vgpu'].get(ref)
             if vgpu is not None:
                 yield vgpu['other_config'].get(marks.MDEV, vgpu['uuid'])
+
+    def _usbs_of(self, record: wire.Record) -> collections.abc.Iterator[str]:
+        for ref in record['VUSBs']:
+            vusb = self.objects['vusb'].get(ref, {})
+            pusb = self._usb_groups.get(vusb.get('USB_group', ''))
+            if pusb in self.usbs:
+                yield str(self.usbs[pusb].address)
 
 
 def pci_of(record: wire.Record) -> list[str]:
@@ -332,6 +395,27 @@ def _pci(record: wire.Record) -> device.Device | None:
         vendor_name=record['vendor_name'],
         product_name=record['device_name'],
         driver=record['driver_name'],
+    )
+
+
+def _usb(record: wire.Record) -> device.Device:
+    vendor, product = record['vendor_id'].lower(), record['product_id'].lower()
+    path, serial = record['path'], record['serial']
+    ids = [f'path:usb-{path}']
+    if serial:
+        ids.insert(0, f'sn:usb-{vendor}-{product}-{_ODD.sub("_", serial)}')
+    return device.Device(
+        name=f'usb:{path}',
+        ids=tuple(ids),
+        address=device.UsbAddress(path),
+        vendor_id=vendor,
+        product_id=product,
+        vendor_name=record['vendor_desc'],
+        product_name=record['product_desc'],
+        serial=serial,
+        path=path,
+        dev_type=device.TYPE_USB,
+        per_server=MAX_VUSBS,
     )
 
 

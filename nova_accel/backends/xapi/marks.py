@@ -24,7 +24,10 @@ LEFT = 'nova_accel_left'
 """Of a VM: the server has been resized, and may be reverted."""
 
 UNIT = 'nova_accel_unit'
-"""Of a VGPU: the unit that a claim names."""
+"""Of a VGPU and a VUSB: the unit that a claim names."""
+
+ENABLED = 'nova_accel_enabled'
+"""Of a PUSB: we let it be passed through, and take that back."""
 
 MDEV = 'nova_accel_mdev'
 """Of a VGPU: the uuid that stands for provider and unit."""

@@ -15,6 +15,7 @@ Values: the driver carries them out while it builds the machine.
 """
 
 import dataclasses
+import typing as ty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,3 +42,17 @@ class PciPlan:
 
     unit: str
     addresses: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class UsbPlan:
+    """Create a VUSB.
+
+    :ivar group: reference of the USB group, which has this device alone.
+    """
+
+    unit: str
+    group: str
+
+
+Plan: ty.TypeAlias = VgpuPlan | PciPlan | UsbPlan

@@ -24,6 +24,7 @@ got lost is an error of its own: nobody knows.
 import collections.abc
 import contextlib
 import logging
+import ssl
 import threading
 import time
 import typing as ty
@@ -205,9 +206,11 @@ class Session:
         """Log in to the master, whichever of the known hosts that is.
 
         :raises _Again: none answers.
+        :raises XapiUnavailable: none is one that we trust.
         """
         urls = dict.fromkeys((self._master, self.options.url, *self._members))
         reasons = []
+        strangers = 0
         for url in urls:
             made = link.Link(self.options, url)
             try:
@@ -225,9 +228,16 @@ class Session:
             except transport.BROKEN as error:
                 made.close()
                 reasons.append(f'{url}: {_words(error)}')
+                strangers += isinstance(error, ssl.SSLCertVerificationError)
             else:
                 self._master = url
                 return made
+        if strangers == len(reasons):
+            # Asking again makes no certificate better.
+            raise exception.XapiUnavailable(
+                reason=f'{"; ".join(reasons)}; put the certificates of the '
+                f'hosts into [accel_xapi]ca_file'
+            )
         raise _Again('; '.join(reasons))
 
     def _follow(self, failure: link.Failure) -> None:

@@ -22,11 +22,21 @@ import typing as ty
 import xmlrpc.client
 
 from nova_accel.backends.xapi import settings
+from nova_accel import exception
 
 
 def context(options: settings.Settings) -> ssl.SSLContext:
-    """Return what certificates of XAPI are checked with."""
-    made = ssl.create_default_context(cafile=options.ca_file or None)
+    """Return what certificates of XAPI are checked with.
+
+    :raises XapiUnavailable: the file of them cannot be read.
+    """
+    try:
+        made = ssl.create_default_context(cafile=options.ca_file or None)
+    except OSError as error:
+        raise exception.XapiUnavailable(
+            reason=f'the certificates in [accel_xapi]ca_file '
+            f'{options.ca_file!r} cannot be read: {error}'
+        ) from None
     if options.insecure:
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE

@@ -280,8 +280,9 @@ def _traits(
 ) -> frozenset[str]:
     traits = {naming.MANAGED, os_traits.OWNER_NOVA, *rule.traits}
     for dev in devices:
-        traits.add(naming.vendor_trait(dev.vendor_id))
-        traits.add(naming.product_trait(dev.vendor_id, dev.product_id))
+        ids, bus = (dev.vendor_id, dev.product_id), 'USB' * dev.is_usb
+        traits.add(naming.vendor_trait(dev.vendor_id, bus))
+        traits.add(naming.product_trait(*ids, bus))
     traits.update(naming.model_trait(model.name) for model in chosen)
     if len(chosen) == 1:
         traits.update(_display_traits(chosen[0]))
@@ -331,9 +332,8 @@ def _functions(
 
 
 def _pci_class(rule: whitelist.Rule, dev: device.Device) -> str:
-    return rule.resource_class or naming.pci_class(
-        dev.vendor_id, dev.product_id
-    )
+    name = naming.usb_class if dev.is_usb else naming.pci_class
+    return rule.resource_class or name(dev.vendor_id, dev.product_id)
 
 
 def _whole(dev: device.Device, rule: whitelist.Rule, stable_id: str) -> _Whole:

@@ -178,7 +178,7 @@ def _marks(
 
 def _most(stock: values.Stock, total: int) -> int:
     """How many units one server may have: the same, whatever is in use."""
-    allowed = stock.model.per_server if stock.model else None
+    allowed = (stock.model or stock.units[0].function).per_server
     return total if allowed is None else min(total, allowed)
 
 
@@ -315,7 +315,7 @@ def _makes(rule: whitelist.Rule, stable_id: str) -> bool:
     """Tell whether a rule makes pools such as this one."""
     wide = stable_id.endswith(f':{naming.HOST_WIDE}')
     return (
-        rule.kind == whitelist.KIND_PCI
+        rule.kind in whitelist.WHOLE
         and stable_id.startswith(naming.pool_prefix(rule.name))
         and rule.pool == (whitelist.POOL_HOST if wide else whitelist.POOL_NUMA)
     )

@@ -23,6 +23,10 @@ from nova_accel.virt.xapi import driver
 class XenAPIAccelDriver(mixin.AccelDriverMixin, driver.XapiDriver):
     """``compute_driver = accel.XenAPIAccelDriver``"""
 
+    accel_no_hotplug = (
+        'XAPI attaches devices when a server starts, and at no other time'
+    )
+
     def accel_backend(self) -> base.Backend:
         return self._backend
 

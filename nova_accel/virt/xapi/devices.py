@@ -28,6 +28,8 @@ from nova_accel.virt.xapi import machines
 Plans = collections.abc.Sequence[object]
 
 _ALONE = 'VGPU_TYPE_NOT_COMPATIBLE'
+_MANY_USB = 'TOO_MANY_VUSBS'
+_USB_TAKEN = 'USB_GROUP_CONFLICT'
 # Codes that name a GPU group and, one of them, a vGPU type.
 _GPU_CODES = ('VM_REQUIRES_VGPU', 'VM_REQUIRES_GPU')
 
@@ -51,9 +53,17 @@ class Devices:
         ]
 
     def create(self, vm: str, server: str, wanted: Plans) -> None:
-        """Give a machine that is halted the VGPUs it lacks."""
+        """Give a machine that is halted the VGPUs and VUSBs it lacks."""
         present = set(self._present(vm))
+        vusbs = set(self._vusbs(vm))
         for plan in wanted:
+            if isinstance(plan, plans.UsbPlan) and plan.unit not in vusbs:
+                self._xapi.call(
+                    'VUSB.create',
+                    vm,
+                    plan.group,
+                    {marks.SERVER: server, marks.UNIT: plan.unit},
+                )
             if isinstance(plan, plans.VgpuPlan) and plan.mdev not in present:
                 self._xapi.call(
                     'VGPU.create',
@@ -76,6 +86,14 @@ class Devices:
             if record['VM'] == vm and marks.MDEV in record['other_config']
         }
 
+    def _vusbs(self, vm: str) -> dict[str, str]:
+        """VUSBs of a machine that we have made: unit -> reference."""
+        return {
+            record['other_config'][marks.UNIT]: ref
+            for ref, record in self._backend.survey().objects['vusb'].items()
+            if record['VM'] == vm and marks.UNIT in record['other_config']
+        }
+
     def ensure(
         self, machine: machines.Machine, server: str, wanted: Plans
     ) -> None:
@@ -86,6 +104,12 @@ class Devices:
         for mdev, ref in self._present(machine.ref).items():
             if mdev not in needed:
                 self._xapi.call('VGPU.destroy', ref)
+        units = {
+            plan.unit for plan in wanted if isinstance(plan, plans.UsbPlan)
+        }
+        for unit, ref in self._vusbs(machine.ref).items():
+            if unit not in units:
+                self._xapi.call('VUSB.destroy', ref)
         self.create(machine.ref, server, wanted)
         functions = machines.pci_value(self.functions(wanted))
         if functions != machine.record['other_config'].get(marks.PCI, ''):
@@ -129,6 +153,13 @@ class Devices:
                 'vGPUs of this type do not go together in one virtual '
                 f'machine: ask for one ({error.code})'
             )
+        if error.code == _MANY_USB:
+            return (
+                f'XAPI gives a virtual machine {discovery.MAX_VUSBS} USB '
+                f'devices at most ({error.code})'
+            )
+        if error.code == _USB_TAKEN:
+            return self._explain_usb(error)
         if error.code not in _GPU_CODES or len(error.params) < 2:
             return str(error)
         survey = self._backend.survey()
@@ -149,6 +180,16 @@ class Devices:
             + (f'; {", ".join(owners)} has taken it' if owners else '')
             + f' ({error.code})'
         )
+
+    def _explain_usb(self, error: exception.XapiFailure) -> str:
+        survey = self._backend.survey()
+        owners = sorted(
+            _name(survey, record['VM'])
+            for record in survey.objects['vusb'].values()
+            if record['USB_group'] in error.params
+        )
+        taken = ' and '.join(owners) or 'a virtual machine'
+        return f'{taken} has the USB device ({error.code})'
 
 
 def _name(survey: discovery.Survey, vm: str) -> str:

@@ -105,8 +105,8 @@ class Power(base.Base):
         if not self._machines.may(machine, 'suspend'):
             error = nova_exception.InstanceSuspendFailure(
                 reason='XAPI does not suspend this machine: it has a PCI '
-                'device or a vGPU of a type that cannot be saved, or its '
-                'guest has no drivers for Xen'
+                'or USB device or a vGPU of a type that cannot be saved, or '
+                'its guest has no drivers for Xen'
             )
             raise nova_exception.InstanceFaultRollback(error)
         self._xapi.call('Async.VM.suspend', machine.ref)

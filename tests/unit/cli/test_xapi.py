@@ -67,6 +67,18 @@ class XapiTest(testtools.TestCase):
         self.assertEqual(0, found.code, found.out + found.err)
         self.assertIn('CUSTOM_VGPU_GRID_K240Q', found.out)
 
+    def test_a_rule_for_what_xapi_does_not_list(self) -> None:
+        # No FPGA has a class that XAPI keeps a record of.
+        rule = 'fpga: {kind: pci, match: {class: "1200"}}'
+        self.command.write(
+            'accel.yaml', f'{RULES}    mode: dynamic\n  {rule}\n'
+        )
+        found = self.check('xen2', '--strict')
+        self.assertEqual(1, found.code)
+        self.assertIn(
+            "rule 'fpga' matches nothing here", found.err.replace('\n', ' ')
+        )
+
     def test_no_such_host(self) -> None:
         found = self.check('xen3')
         self.assertEqual(1, found.code)

@@ -69,6 +69,23 @@ def t4(bus, **kwargs):
     return pci(bus, **(fields | kwargs))
 
 
+def usb(path, serial='', **kwargs):
+    """A USB device that is known by its serial, if it has one, and port."""
+    own = (f'sn:usb-096e-0006-{serial}',) if serial else ()
+    fields = {
+        'name': f'usb:{path}',
+        'ids': (*own, f'path:usb-{path}'),
+        'address': device.UsbAddress(path),
+        'vendor_id': '096e',
+        'product_id': '0006',
+        'serial': serial,
+        'path': path,
+        'dev_type': device.TYPE_USB,
+        'per_server': 6,
+    }
+    return device.Device(**(fields | kwargs))
+
+
 def sriov(bus, count, models=(), function=None, **kwargs):
     """A physical function with virtual functions, in listing order.
 

@@ -63,6 +63,21 @@ class PciAddressTest(testtools.TestCase):
         self.assertEqual(texts[::-1], [str(a) for a in addresses])
 
 
+class UsbAddressTest(testtools.TestCase):
+    def test_sorts_after_pci_and_as_numbers(self):
+        texts = ['1-2', '1-10', '2-1', '2-1.4']
+        addresses = [device.UsbAddress(text) for text in texts]
+        pci = device.PciAddress(0, 0xFF, 0, 0)
+        for shuffled in ([*addresses, pci], [pci, *addresses[::-1]]):
+            self.assertEqual([pci, *addresses], sorted(shuffled))
+
+    def test_is_no_address_of_pci(self):
+        self.assertEqual('usb:1-2', str(device.UsbAddress('1-2')))
+        self.assertNotEqual(
+            device.UsbAddress('1-2'), device.PciAddress(0, 1, 2, 0)
+        )
+
+
 @ddt.ddt
 class LabelTest(testtools.TestCase):
     @ddt.data(

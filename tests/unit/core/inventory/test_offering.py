@@ -17,8 +17,11 @@ import ddt
 import testtools
 
 from nova_accel.core import device
+from nova_accel.core import identity
 from nova_accel.core import inventory
+from nova_accel.core import match as core_match
 from nova_accel.core import naming
+from nova_accel.core import whitelist
 from tests.unit.core import hosts
 
 PF = (device.TYPE_PF,)
@@ -642,6 +645,60 @@ class PassthroughTest(testtools.TestCase):
             [rule], [hosts.pci(1)], known_ids={'path:1:10de-20b5'}
         ).pools
         self.assertEqual(['path:1:10de-20b5'], list(pool.stocks[0].by_id))
+
+
+class UsbTest(testtools.TestCase):
+    """One whitelist for all: the ids of PCI and USB are not one list."""
+
+    def rule(self, kind='usb', **fields):
+        match = (('vendor_id', core_match.OneOf('vendor_id', {'096e'})),)
+        return whitelist.Rule(
+            'r', whitelist.Place('accel.yaml', 3), kind, match, **fields
+        )
+
+    def test_devices_of_a_rule_are_one_provider(self):
+        found = hosts.offer(
+            [self.rule()],
+            [
+                hosts.usb('1-10', 'D1'),
+                hosts.usb('1-2', 'D2'),
+                hosts.pci(1, vendor_id='096e'),
+            ],
+        )
+        (pool,) = found.pools
+        (stock,) = pool.stocks
+        self.assertEqual('CUSTOM_USB_096E_0006', stock.resource_class)
+        self.assertEqual(
+            ['sn:usb-096e-0006-D2', 'sn:usb-096e-0006-D1'],
+            [unit.id.device for unit in stock.units],
+        )
+        self.assertIn('CUSTOM_ACCEL_USB_VENDOR_096E', pool.traits)
+        self.assertEqual(
+            ['pci_0000:01:00.0'], [d.name for d in found.unlisted]
+        )
+
+    def test_other_rules_do_not_see_it(self):
+        for kind in ('pci', 'vgpu'):
+            found = hosts.offer([self.rule(kind)], [hosts.usb('1-2')])
+            self.assertEqual((), found.pools)
+            self.assertEqual(['r'], [rule.name for rule in found.idle_rules])
+
+    def test_a_server_gets_no_more_than_the_hypervisor_gives(self):
+        devices = [hosts.usb(f'1-{n}', f'D{n}') for n in range(8)]
+        found = hosts.offer([self.rule()], devices)
+        (provider,) = inventory.desired(hosts.NODE, found, [], {})
+        (record,) = provider.inventories.values()
+        self.assertEqual(inventory.Inventory(8, 0, 6), record)
+
+    def test_twins_are_told_by_their_ports(self):
+        found = hosts.offer(
+            [self.rule(pool='device')],
+            [hosts.usb('1-2', 'X'), hosts.usb('1-3', 'X')],
+        )
+        self.assertEqual(
+            ['path:usb-1-2', 'path:usb-1-3'],
+            [identity.place_of(p.stable_id)[:12] for p in found.pools],
+        )
 
 
 class LocateTest(testtools.TestCase):

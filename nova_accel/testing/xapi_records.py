@@ -1,0 +1,56 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Records of XAPI objects that somebody else would make."""
+
+import typing as ty
+
+MIB = 1 << 20
+
+
+def vm(
+    name: str = 'somebody', memory_mb: int = 256, **changes: ty.Any
+) -> ty.Any:
+    """Return the record of a machine that is halted.
+
+    :param changes: fields that are to be other than usual.
+    """
+    memory = memory_mb * MIB
+    return {
+        'name_label': name,
+        'name_description': '',
+        'user_version': 0,
+        'is_a_template': False,
+        'affinity': '',
+        'memory_static_min': memory,
+        'memory_dynamic_min': memory,
+        'memory_dynamic_max': memory,
+        'memory_static_max': memory,
+        'VCPUs_params': {},
+        'VCPUs_max': 1,
+        'VCPUs_at_startup': 1,
+        'actions_after_shutdown': 'destroy',
+        'actions_after_reboot': 'restart',
+        'actions_after_crash': 'destroy',
+        'PV_bootloader': '',
+        'PV_kernel': '',
+        'PV_ramdisk': '',
+        'PV_args': '',
+        'PV_bootloader_args': '',
+        'PV_legacy_args': '',
+        'HVM_boot_policy': 'BIOS order',
+        'HVM_boot_params': {'order': 'dc'},
+        'platform': {},
+        'PCI_bus': '',
+        'recommendations': '',
+        'other_config': {},
+        **changes,
+    }

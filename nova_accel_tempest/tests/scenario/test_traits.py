@@ -11,6 +11,8 @@
 # under the License.
 """What flavors and images may ask of a card beside its class."""
 
+import io
+
 from tempest import config
 from tempest.lib.common.utils import data_utils
 from tempest.lib import decorators
@@ -48,7 +50,7 @@ class TraitsTest(base.AccelTestCase):
         )
         self.addCleanup(self.images.delete_image, made['id'])
         data = self.images.show_image_file(CONF.compute.image_ref).data
-        self.images.store_image_file(made['id'], data)
+        self.images.store_image_file(made['id'], io.BytesIO(data))
         return str(made['id'])
 
     @decorators.attr(type='driver')

@@ -114,24 +114,32 @@ def versions(box: cloud.Cloud) -> str:
 def blame(box: cloud.Cloud, names: collections.abc.Sequence[str]) -> int:
     """Plant each fault in turn; say which tests notice.
 
+    The table in the documentation keeps what earlier runs have found of the
+    others.
+
     :returns: 1 if a fault is noticed by none.
     """
     program = tempest.Tempest(box)
     tests = program.names(faults.TESTS)
-    rows: dict[str, list[str]] = {}
+    rows = lists.known_faults()
     try:
         for name in names or faults.FAULTS:
             box.restart_hosts(hosts.SYNTHETIC, fault=name)
-            rows[name] = [
-                one.name
+            rows[name] = sorted(
+                lists.short(one.name)
                 for batch in program.batches(tests)
                 for one in batch
-                if one.outcome == 'fail'
-            ]
+                if one.outcome == 'fail' and one.name in tests
+            )
+            # Whatever happens next: this is known.
+            lists.FAULTS.write_text(lists.fault_table(_in_order(rows)))
     finally:
         box.restart_hosts(hosts.SYNTHETIC)
-    table = lists.fault_table(rows)
-    print(table)
-    if not names:
-        lists.FAULTS.write_text(table)
+    print(lists.fault_table(_in_order(rows)))
     return int(not all(rows.values()))
+
+
+def _in_order(
+    rows: collections.abc.Mapping[str, list[str]],
+) -> dict[str, list[str]]:
+    return {name: rows[name] for name in faults.FAULTS if name in rows}

@@ -64,6 +64,10 @@ _WORDS = {
 """,
 }
 
+# Of the table of faults
+_COLUMN = 19
+_NOBODY = 'NOBODY'
+
 Outcomes = dict[str, dict[str, str]]
 
 
@@ -167,6 +171,11 @@ def _ended(outcomes: Outcomes, name: str) -> str:
     return ', '.join(found.get(name, '-') for found in outcomes.values())
 
 
+def short(name: str) -> str:
+    """Class and test alone."""
+    return '.'.join(plain(name).split('.')[-2:])
+
+
 def plain(name: str) -> str:
     """A test's name without its tags, which may change."""
     return name.partition('[')[0]
@@ -255,13 +264,25 @@ def _value(tree: ast.Module, node: ast.expr) -> str:
     return ty.cast(str, ast.literal_eval(node))
 
 
+def known_faults() -> dict[str, list[str]]:
+    """Read the table of faults back: what earlier runs have found."""
+    text = FAULTS.read_text() if FAULTS.exists() else ''
+    rows: dict[str, list[str]] = {}
+    for line in text.splitlines()[1:]:
+        fault, name = line[:_COLUMN].strip(), line[_COLUMN:].strip()
+        if fault:
+            names = rows.setdefault(fault, [])
+        if name != _NOBODY:
+            names.append(name)
+    return rows
+
+
 def fault_table(
     rows: collections.abc.Mapping[str, collections.abc.Sequence[str]],
 ) -> str:
     """Render which tests noticed which fault."""
-    lines = [f'{"fault":18} noticed by']
+    lines = [f'{"fault":{_COLUMN}}noticed by']
     for fault, names in rows.items():
-        short = [plain(name).split('.', 2)[-1] for name in names]
-        for number, name in enumerate(short or ['NOBODY']):
-            lines.append(f'{"" if number else fault:18} {name}')
+        for number, name in enumerate(names or [_NOBODY]):
+            lines.append(f'{"" if number else fault:{_COLUMN}}{name}')
     return '\n'.join(lines) + '\n'

@@ -13,6 +13,7 @@ import datetime
 import pathlib
 import re
 import tempfile
+import typing as ty
 from unittest import mock
 
 import testtools
@@ -128,10 +129,12 @@ class PluginTestsTest(testtools.TestCase):
 
 
 class FaultTableTest(testtools.TestCase):
+    ROWS: ty.ClassVar[dict[str, list[str]]] = {
+        'wrong-device': ['Test.one', 'Test.two'],
+        'none': [],
+    }
+
     def test_a_fault_that_nobody_notices_stands_out(self) -> None:
-        table = lists.fault_table(
-            {'wrong-device': ['a.b.Test.one[x]', 'a.b.Test.two'], 'none': []}
-        )
         self.assertEqual(
             [
                 'fault              noticed by',
@@ -139,5 +142,16 @@ class FaultTableTest(testtools.TestCase):
                 '                   Test.two',
                 'none               NOBODY',
             ],
-            table.splitlines(),
+            lists.fault_table(self.ROWS).splitlines(),
         )
+
+    def test_what_was_found_is_read_back(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, 'faults.out')
+            with mock.patch.object(lists, 'FAULTS', file):
+                self.assertEqual({}, lists.known_faults())
+                file.write_text(lists.fault_table(self.ROWS))
+                self.assertEqual(self.ROWS, lists.known_faults())
+
+    def test_a_short_name_is_class_and_test(self) -> None:
+        self.assertEqual('C.test_x', lists.short('a.b.C.test_x[id-1.2,x]'))

@@ -11,7 +11,10 @@
 # under the License.
 """Tell nova-compute that an operator has said something about its devices.
 
-One call, served beside nova's own on the topic of nova-compute.
+Served beside nova's own calls, on the topic of nova-compute.
+
+1.0  refresh
+1.1  attend, declare_clean
 """
 
 import typing as ty
@@ -23,7 +26,7 @@ import oslo_messaging as messaging
 
 CONF = nova.conf.CONF
 NAMESPACE = 'accel_device'
-VERSION = '1.0'
+VERSION = '1.1'
 TOPIC = 'compute'
 
 
@@ -33,7 +36,7 @@ class DevicesAPI:
     def __init__(self, timeout: int | None = None) -> None:
         self._timeout = timeout
         self._client = nova_rpc.get_client(
-            messaging.Target(topic=TOPIC, namespace=NAMESPACE, version=VERSION)
+            messaging.Target(topic=TOPIC, namespace=NAMESPACE, version='1.0')
         )
 
     def refresh(
@@ -55,4 +58,47 @@ class DevicesAPI:
         return ty.cast(
             dict[str, list[str]],
             client.call(context, 'refresh', discover=discover),
+        )
+
+    def attend(
+        self,
+        context: nova_context.RequestContext,
+        host: str,
+        device: str,
+        again: bool = False,
+    ) -> list[str]:
+        """Have a host clean or prepare a device, if that is due.
+
+        :param device: its stable id.
+        :param again: also if it has failed before.
+        :returns: why it failed; nothing: all is well.
+        :raises MessagingTimeout: nova-compute of the host does not answer.
+        """
+        client = self._client.prepare(
+            server=host,
+            version='1.1',
+            # A command may take its time, as long as the node gives signs.
+            call_monitor_timeout=self._timeout or CONF.rpc_response_timeout,
+            timeout=CONF.long_rpc_timeout * 4,
+        )
+        return ty.cast(
+            list[str],
+            client.call(context, 'attend', device=device, again=again),
+        )
+
+    def declare_clean(
+        self, context: nova_context.RequestContext, host: str, device: str
+    ) -> int:
+        """Tell a host that a device is clean.
+
+        :returns: how many of its units were not.
+        :raises MessagingTimeout: nova-compute of the host does not answer.
+        """
+        client = self._client.prepare(
+            server=host,
+            version='1.1',
+            timeout=self._timeout or CONF.rpc_response_timeout,
+        )
+        return ty.cast(
+            int, client.call(context, 'declare_clean', device=device)
         )

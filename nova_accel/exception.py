@@ -475,3 +475,23 @@ class NotWritten(AccelError):
     """Placement did not take what an operator said."""
 
     msg_fmt = 'Placement did not take the traits of %(provider)s: %(reason)s'
+
+
+class CommandFailed(AccelError):
+    """A program of the operator's did not do what it should."""
+
+    msg_fmt = '%(program)s %(how)s%(said)s'
+
+
+class CannotRun(CommandFailed):
+    """It could not even be started."""
+
+    msg_fmt = '%(program)s cannot be run: %(reason)s'
+
+
+class NotCleaned(AccelError):
+    msg_fmt = 'Unit %(unit)s was not cleaned: %(reason)s'
+
+
+class NotPrepared(AccelError):
+    msg_fmt = 'Device %(device)s was not prepared: %(reason)s'

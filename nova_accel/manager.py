@@ -26,9 +26,11 @@ import contextlib
 import dataclasses
 import logging
 import threading
+import types
 
 from nova_accel.backends import base
 from nova_accel.core import adoption
+from nova_accel.core import blame
 from nova_accel.core import device
 from nova_accel.core import identity
 from nova_accel.core import inventory
@@ -38,6 +40,8 @@ from nova_accel.core import naming
 from nova_accel.core import packing
 from nova_accel.core import request
 from nova_accel.core import snapshot
+from nova_accel.core import states
+from nova_accel.core import upkeep
 from nova_accel.core import whitelist
 from nova_accel import exception
 from nova_accel.objects import vgpu_capabilities
@@ -77,6 +81,8 @@ class Manager:
         self._occupied = memo.Memo(_union)
         self._service = memo.Memo(inventory.service)
         self._described = memo.Memo(_described)
+        # What is wrong with devices, until Placement has been told.
+        self._faults: inventory.Faults = types.MappingProxyType({})
         self._settled = False
         self._holding: frozenset[str] = frozenset()
         self._said: frozenset[object] = frozenset()
@@ -256,6 +262,11 @@ class Manager:
         return frozenset(self.now.index.pools.keys() | self._known.keys())
 
     @property
+    def known(self) -> Known:
+        """Providers of ours as Placement had them last, by uuid."""
+        return self._known
+
+    @property
     def held(self) -> frozenset[inventory.Claim]:
         """Every unit that servers and migrations of this host hold."""
         return self._held
@@ -305,7 +316,102 @@ class Manager:
     def service(self) -> inventory.Service:
         """Which devices are in service, by what Placement said last."""
         now = self.now
-        return self._service(now.node, now.offer, self._known)
+        return self._service(now.node, now.offer, self._known, self._faults)
+
+    def quarantine(self, stable_id: str, reasons: states.Marks) -> bool:
+        """Give a device to nobody any more; Placement hears of it next.
+
+        :param reasons: of ``states.REASONS``.
+        :returns: whether that is news.
+        """
+        if reasons <= self.marks(stable_id):
+            return False
+        with self._taking:
+            before = self._faults.get(stable_id, frozenset())
+            self._faults = types.MappingProxyType(
+                {**self._faults, stable_id: before | reasons}
+            )
+        LOG.error(
+            'Device %s is quarantined: %s; nobody gets it any more; see to '
+            'it, then: nova-accel device enable %s',
+            stable_id,
+            '; '.join(states.reasons(reasons)),
+            stable_id,
+        )
+        return True
+
+    @property
+    def suspects(self) -> frozenset[str]:
+        """Devices that Placement is to be told are quarantined."""
+        return frozenset(self._faults)
+
+    def absolve(self, stable_id: str) -> None:
+        """Forget what was wrong with a device; Placement was told so."""
+        with self._taking:
+            self._faults = types.MappingProxyType(
+                {k: v for k, v in self._faults.items() if k != stable_id}
+            )
+
+    def _absolve_told(self) -> None:
+        """Forget what Placement remembers from now on."""
+        if not self._faults:
+            return
+        now = self.now
+        told = inventory.service(now.node, now.offer, self._known)
+        for stable_id, reasons in self._faults.items():
+            if reasons <= self._marks(stable_id, told):
+                self.absolve(stable_id)
+
+    def marks(self, stable_id: str) -> states.Marks:
+        """Return the marks of a device, also of one that is not offered."""
+        found = self._marks(stable_id, self.service)
+        wrong = self._faults.get(stable_id)
+        return found | {states.QUARANTINED, *wrong} if wrong else found
+
+    def _marks(
+        self, stable_id: str, service: inventory.Service
+    ) -> states.Marks:
+        rp = naming.provider_uuid(self.now.node.uuid, stable_id)
+        memory = self._known.get(rp)
+        if stable_id in service.marks or memory is None:
+            return service.marks.get(stable_id, frozenset())
+        return states.marks(memory.traits)
+
+    def knows(self, stable_id: str) -> bool:
+        """Tell whether a card has a provider of its own."""
+        rp = naming.provider_uuid(self.now.node.uuid, stable_id)
+        return rp in self._known
+
+    def is_held(self, stable_id: str) -> bool:
+        """Tell whether a server holds something of a device."""
+        return any(
+            unit is not None and unit.device == stable_id
+            for unit in (inventory.read_unit(c.unit) for c in self._held)
+        )
+
+    def readings(
+        self, devices: collections.abc.Iterable[device.Device]
+    ) -> dict[str, upkeep.Reading]:
+        """Return what tells about the health of devices, by their names."""
+        try:
+            return self._backend.readings(devices)
+        except exception.BackendUnavailable:
+            return {}
+
+    def blame(self, server: str, claims: Claims, text: str) -> None:
+        """Quarantine the devices that an error names as its cause.
+
+        :param claims: what the server was to be given.
+        :param text: what the hypervisor says.
+        """
+        for claim in claims:
+            with contextlib.suppress(exception.DeviceUnavailable):
+                assignment = self._resolve(server, claim)
+                names = [str(assignment.function.address)]
+                if assignment.mdev_uuid:
+                    names.append(assignment.mdev_uuid)
+                if blame.blames(text, names):
+                    self._fail(naming.UnitId.parse(claim.unit))
 
     def _choose(
         self,
@@ -354,11 +460,21 @@ class Manager:
         if self._held == self._announced:
             return False
         pools = self.now.index.pools
-        return any(
+        return self.owes or any(
             (pool := pools.get(claim.provider)) is not None
             and pool.exclusive
             and len(pool.stocks) > 1
             for claim in self._held ^ self._announced
+        )
+
+    @property
+    def owes(self) -> bool:
+        """True while Placement does not know what is to be cleaned later."""
+        pools = self.now.index.pools
+        return any(
+            (pool := pools.get(claim.provider)) is not None
+            and pool.rule.one_time_use
+            for claim in self._held - self._announced
         )
 
     def announce(self) -> None:
@@ -420,7 +536,7 @@ class Manager:
     @property
     def basis(self) -> tuple[object, ...]:
         """What ``providers`` goes by, apart from its arguments."""
-        return self._snapshot, self._announced, self._stuck
+        return self._snapshot, self._announced, self._stuck, self._faults
 
     def providers(
         self, node: inventory.Node, known: Known
@@ -432,6 +548,7 @@ class Manager:
         if known != self._known:
             self._known = known
         self._take(node)
+        self._absolve_told()
         now = self.now
         return inventory.desired(
             node,
@@ -439,6 +556,7 @@ class Manager:
             self._announced | self.strangers,
             known,
             self._seen,
+            self._faults,
         )
 
     def capabilities(self) -> vgpu_capabilities.VGPUCapabilities:
@@ -501,9 +619,19 @@ class Manager:
             with self._locks[claim.provider]:
                 self._backend.prepare(assignment)
         except exception.DeviceRefused as e:
+            self._blame_card(claim, str(e))
             raise exception.DeviceUnavailable(
                 device=claim.unit, server=server, reason=e.kwargs['reason']
             ) from e
+
+    def _blame_card(self, claim: inventory.Claim, text: str) -> None:
+        """Quarantine a card that does not make a mediated device."""
+        unit = inventory.read_unit(claim.unit)
+        if unit is not None and unit.is_vgpu and blame.blames(text):
+            self._fail(unit)
+
+    def _fail(self, unit: naming.UnitId) -> None:
+        self.quarantine(unit.device, frozenset({states.ATTACH_FAILED}))
 
     def detach(self, server: str, claims: Claims) -> None:
         """Undo ``attach``.
@@ -513,6 +641,36 @@ class Manager:
         for claim in sorted(claims):
             with self._tolerated():
                 self._release(claim, self._resolve(server, claim))
+
+    def locate(self, unit: str) -> base.Assignment:
+        """Find what serves a unit that nobody holds.
+
+        :raises DeviceUnavailable: it is not offered here now.
+        """
+        for rp, pool in self.now.index.pools.items():
+            for stock in pool.stocks:
+                if unit in stock.ids:
+                    claim = inventory.Claim(rp, stock.resource_class, unit)
+                    return self._resolve('-', claim)
+        raise exception.DeviceUnavailable(
+            device=unit, server='-', reason='it is not offered here now'
+        )
+
+    def reset(self, assignment: base.Assignment) -> None:
+        """Reset a PCI device that nobody holds.
+
+        :raises DeviceRefused: it cannot be reset, or is in use.
+        """
+        self._backend.reset(assignment)
+
+    def remake(self, assignment: base.Assignment) -> None:
+        """Make a mediated device anew, and destroy it.
+
+        :raises DeviceRefused: it cannot be made, or is in use.
+        """
+        self._backend.release(assignment)
+        self._backend.prepare(assignment)
+        self._backend.release(assignment)
 
     def guests(self) -> tuple[device.Guest, ...]:
         """Return every guest of the hypervisor and the devices it has.

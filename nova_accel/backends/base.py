@@ -16,9 +16,12 @@ ships for tests.
 """
 
 import abc
+import collections.abc
 import dataclasses
 
 from nova_accel.core import device
+from nova_accel.core import upkeep
+from nova_accel import exception
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,3 +91,22 @@ class Backend(abc.ABC):
 
         :raises DeviceUnavailable: it is still in use.
         """
+
+    def reset(self, assignment: Assignment) -> None:
+        """Reset a PCI function that nobody uses.
+
+        :raises DeviceRefused: it is in use, or cannot be reset.
+        """
+        raise exception.DeviceRefused(
+            device=assignment.unit,
+            reason='this hypervisor cannot reset devices',
+        )
+
+    def readings(
+        self, devices: collections.abc.Iterable[device.Device]
+    ) -> dict[str, upkeep.Reading]:
+        """Return what tells about the health of devices, by their names.
+
+        Asks the hypervisor nothing; what it does not tell is left out.
+        """
+        return {}

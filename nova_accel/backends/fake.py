@@ -22,6 +22,7 @@ import threading
 
 from nova_accel.backends import base
 from nova_accel.core import device
+from nova_accel.core import upkeep
 from nova_accel import exception
 
 
@@ -33,6 +34,8 @@ class FakeBackend(base.Backend):
     :ivar broken: device name -> reason for which it refuses to be used.
     :ivar unreachable: why the hypervisor does not answer, None if it does.
     :ivar prepared: what ``prepare`` was asked for and ``release`` was not.
+    :ivar resets: units that were reset.
+    :ivar health: device name -> what tells about its health.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class FakeBackend(base.Backend):
         self.broken: dict[str, str] = {}
         self.unreachable: str | None = None
         self.prepared: dict[str, base.Assignment] = {}
+        self.resets: list[str] = []
+        self.health: dict[str, upkeep.Reading] = {}
 
     def plug(self, *devices: device.Device) -> None:
         """Add devices, or replace those of the same name."""
@@ -109,6 +114,19 @@ class FakeBackend(base.Backend):
                 )
             )
             self.prepared.pop(assignment.unit, None)
+
+    def reset(self, assignment: base.Assignment) -> None:
+        self._recognise(assignment)
+        self.resets.append(assignment.unit)
+
+    def readings(
+        self, devices: collections.abc.Iterable[device.Device]
+    ) -> dict[str, upkeep.Reading]:
+        return {
+            dev.name: self.health[dev.name]
+            for dev in devices
+            if dev.name in self.health
+        }
 
     def _recognise(self, assignment: base.Assignment) -> device.Device:
         claimed = assignment.function

@@ -21,6 +21,7 @@ from nova_accel.cli import doctor
 from nova_accel.cli import outcome
 from nova_accel.cli import survey
 from nova_accel.cli import text
+from nova_accel.core import states
 from nova_accel import exception
 
 if ty.TYPE_CHECKING:
@@ -35,7 +36,9 @@ Show the state of each device that this compute host offers, and change it:
   list         all devices, their state, and how many servers hold them
   show ID      one device, and the servers that hold something of it
   drain ID     nobody gets it any more; servers keep what they have of it
-  enable ID    take back whatever keeps it out of service
+  enable ID    take back whatever keeps it out of service; what its rule
+               says under prepare: is done first
+  clean ID     clean it again, after that has failed; --done: it is clean
   rescan       have nova-compute look at all devices now
 
 ID is a stable id or the beginning of one, or a PCI address of today.
@@ -50,18 +53,20 @@ examples:
   nova-accel device list
   nova-accel device drain sn:1322621070001 --dry-run
   nova-accel device enable 0000:3b:00.0
+  nova-accel device clean 0000:3b:00.0 --done
   nova-accel device list -f json | jq '.devices[] | select(.in_service | not)'
 
 exit codes:
   0  done, or listed
-  1  there is no such device, or Placement did not take it
+  1  there is no such device, it could not be prepared or cleaned, or
+     Placement did not take it
   2  cannot look: nova.conf or the whitelist is wrong, or libvirt, Placement
      or nova-conductor does not answer; wrong usage
   3  written, but nova-compute did not answer
 """
 
 LIST, SHOW, RESCAN = 'list', 'show', 'rescan'
-DRAIN, ENABLE = 'drain', 'enable'
+DRAIN, ENABLE, CLEAN = 'drain', 'enable', 'clean'
 NOT_TOLD = 3
 _SECONDS = 60
 _ANSWER_SECONDS = 20
@@ -70,7 +75,7 @@ _ANSWER_SECONDS = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'action',
-        choices=(LIST, SHOW, DRAIN, ENABLE, RESCAN),
+        choices=(LIST, SHOW, DRAIN, ENABLE, CLEAN, RESCAN),
         help='what to do',
     )
     parser.add_argument(
@@ -78,6 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='ID',
         nargs='?',
         help='stable id, the beginning of one, or PCI address',
+    )
+    parser.add_argument(
+        '--done',
+        action='store_true',
+        help='with clean: it was cleaned by other means, take my word for it',
     )
     parser.add_argument(
         '--dry-run',
@@ -103,12 +113,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do it; 2 if nothing could be seen."""
-    if (args.device is None) == (args.action in (SHOW, DRAIN, ENABLE)):
+    if (args.device is None) == (args.action not in (LIST, RESCAN)):
         outcome.complain(
             f'{args.action} needs the ID of a device'
             if args.device is None
             else f'{args.action} takes no ID'
         )
+        return outcome.USAGE
+    if args.done and args.action != CLEAN:
+        outcome.complain('--done goes with clean')
         return outcome.USAGE
     try:
         from nova_accel.cli import visit
@@ -142,14 +155,74 @@ def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
         ward = wards.find(listed, args.device)
         if args.action == SHOW:
             return _show(args, [ward], servers=True)
+        if args.action == CLEAN:
+            return _clean(here, args, ward)
+        verb = _verb(args.action, ward)
         more, less = wards.say(
-            here.context, here.client, ward, args.action, args.dry_run
+            here.context, here.client, ward, verb, args.dry_run
         )
     except (exception.NoSuchDevice, exception.NotWritten) as error:
         outcome.complain(str(error))
         return outcome.PROBLEM
-    _report(args, ward, more, less)
-    return outcome.OK if args.dry_run else _tell(here, args)
+    if args.dry_run or args.action != ENABLE:
+        _report(args, ward, more, less)
+        return outcome.OK if args.dry_run else _tell(here, args)
+    failure, reasons = here.attend(ward.id, _ANSWER_SECONDS)
+    _report(args, ward, more, less, reasons)
+    return _judged(failure, reasons)
+
+
+def _verb(action: str, ward: 'wards.Ward') -> str:
+    """Return what is said: of one that servers hold, nothing is prepared."""
+    prepared = states.PREPARED in ward.marks and bool(ward.servers)
+    return 'enable_in_use' if action == ENABLE and prepared else action
+
+
+def _clean(
+    here: 'visit.Visit', args: argparse.Namespace, ward: 'wards.Ward'
+) -> int:
+    """Have nova-compute clean a device, or take an operator's word."""
+    reason = ''
+    if states.CLEANING not in ward.marks:
+        reason = 'nothing of it waits to be cleaned'
+    elif not (args.done or ward.cleanable):
+        reason = f'rule {ward.rule} does not say clean:; add --done if it is'
+    if reason:
+        outcome.complain(f'{ward.id}: {reason}')
+        return outcome.PROBLEM
+    reasons: list[str] = []
+    failure = None
+    if not args.dry_run and args.done:
+        failure = here.declare_clean(ward.id, _ANSWER_SECONDS)
+    elif not args.dry_run:
+        failure, reasons = here.attend(ward.id, _ANSWER_SECONDS, again=True)
+    if args.format == 'json':
+        _dump(
+            {
+                'device': ward.id,
+                'provider': ward.provider,
+                'cleaned': not (args.dry_run or failure or reasons),
+                'failures': reasons,
+                'dry_run': args.dry_run,
+            }
+        )
+    elif args.dry_run:
+        print(f'{ward.id} would be cleaned')
+    elif not (failure or reasons):
+        print(f'{ward.id} is clean')
+    return _judged(failure, reasons)
+
+
+def _judged(
+    failure: str | None, reasons: collections.abc.Iterable[str]
+) -> int:
+    """Say what went wrong, and how bad that is."""
+    for reason in reasons:
+        outcome.complain(reason)
+    if failure is not None:
+        outcome.complain(f'nova-compute does not answer: {failure}')
+        return NOT_TOLD
+    return outcome.PROBLEM if reasons else outcome.OK
 
 
 def _show(
@@ -165,6 +238,8 @@ def _show(
     screen = render.Screen(sys.stdout)
     screen.table(TITLES, map(_row, listed))
     for ward in listed if servers else ():
+        for reason in ward.reasons:
+            screen.line(f'Why: {reason}')
         for server in ward.servers:
             screen.line(f'Held by server {server}')
     return outcome.OK
@@ -195,6 +270,7 @@ def _record(ward: 'wards.Ward') -> dict[str, ty.Any]:
         'provider_name': ward.provider_name,
         'state': ward.state,
         'marks': sorted(ward.marks),
+        'reasons': list(ward.reasons),
         'in_service': ward.in_service,
         'servers': list(ward.servers),
     }
@@ -205,6 +281,7 @@ def _report(
     ward: 'wards.Ward',
     more: collections.abc.Iterable[str],
     less: collections.abc.Iterable[str],
+    failures: collections.abc.Iterable[str] = (),
 ) -> None:
     if args.format == 'json':
         _dump(
@@ -213,6 +290,7 @@ def _report(
                 'provider': ward.provider,
                 'set': sorted(more),
                 'unset': sorted(less),
+                'failures': list(failures),
                 'dry_run': args.dry_run,
             }
         )

@@ -30,10 +30,13 @@ from nova_accel.core import invariant
 from nova_accel import exception
 
 if ty.TYPE_CHECKING:
+    from nova_accel import device_rpc
     from nova_accel import manager
     from nova_accel.virt import wards
 
 PREFIX = 'accel.'
+
+_A = ty.TypeVar('_A')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,17 +88,47 @@ class Visit:
 
         :returns: why it did not, or None.
         """
+        return self._call(
+            seconds, lambda api: api.refresh(self.context, self.host, discover)
+        )[0]
+
+    def attend(
+        self, device: str, seconds: int, again: bool = False
+    ) -> tuple[str | None, list[str]]:
+        """Have nova-compute obey, and clean or prepare what is due.
+
+        :param again: also what has failed before.
+        :returns: why it did not answer, or None; why some of it failed.
+        """
+        failure, reasons = self._call(
+            seconds,
+            lambda api: api.attend(self.context, self.host, device, again),
+        )
+        return failure, reasons or []
+
+    def declare_clean(self, device: str, seconds: int) -> str | None:
+        """Tell nova-compute that a device is clean.
+
+        :returns: why it did not answer, or None.
+        """
+        return self._call(
+            seconds,
+            lambda api: api.declare_clean(self.context, self.host, device),
+        )[0]
+
+    def _call(
+        self,
+        seconds: int,
+        ask: 'collections.abc.Callable[[device_rpc.DevicesAPI], _A]',
+    ) -> tuple[str | None, _A | None]:
         import oslo_messaging as messaging
 
         from nova_accel import device_rpc
 
         try:
-            device_rpc.DevicesAPI(seconds).refresh(
-                self.context, self.host, discover
-            )
+            return None, ask(device_rpc.DevicesAPI(seconds))
         except (messaging.MessagingException, exception.AccelError) as error:
-            return str(error)
-        return None
+            return str(error), None
 
     def findings(self) -> tuple[facts.Facts, tuple[invariant.Finding, ...]]:
         """Return what stands when looked at twice.

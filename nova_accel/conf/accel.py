@@ -84,6 +84,31 @@ Raise it on hosts with very many devices; lower it if devices changed without
 nova-compute noticing. 0 reads everything every time.
 """,
     ),
+    cfg.IntOpt(
+        'health_interval',
+        default=60,
+        min=1,
+        help="""
+Seconds between two looks at the health of the devices whose rule says
+``health:``.
+
+A look reads some files of sysfs for each such device and asks the hypervisor
+nothing. It runs as part of the periodic ``update_available_resource``, so a
+value below ``[DEFAULT] update_resources_interval`` means every time; when the
+hardware has changed it runs at once.
+""",
+    ),
+    cfg.StrOpt(
+        'command_user',
+        default='',
+        help="""
+User as whom the commands of ``clean:`` and ``prepare:`` are run.
+
+Left empty, it is the user that nova-compute runs as, and ``nobody`` where
+that is root. Only a nova-compute that is root can become another user. Never
+root: give the user the rights that the commands need, and no others.
+""",
+    ),
 ]
 
 

@@ -21,15 +21,21 @@ mark         set by    until
 NOT_READY    us        READY: first seen under ``new_devices: not_ready``,
                        or while another device that we knew is away
 READY        operator  taken back
+PREPARED     us        an operator enables it anew: what ``prepare:`` of
+                       its rule asks for was done
 DRAINING     operator  taken back
 QUARANTINED  both      taken back, or the rule lets it recover
+CLEANING     us        cleaned. A unit under ``one_time_use`` has it from
+                       before a server gets it; it ends in the short id of
+                       the unit, in every provider
 MISSING      us        the device is here again
 MISMATCH     us        what a server holds is away, and another device is
                        in its place
+WHY_...      us        the mark goes that it gives the reason of
 ===========  ========  ==================================================
 
-A device in service has none of them but READY. One that is not keeps what
-servers hold of it; the rest is reserved, and nobody gets it.
+A device in service has none of them but READY and PREPARED. One that is not
+keeps what servers hold of it; the rest is reserved, and nobody gets it.
 """
 
 import collections.abc
@@ -45,13 +51,41 @@ DRAINING = 'DRAINING'
 QUARANTINED = 'QUARANTINED'
 MISSING = 'MISSING'
 MISMATCH = 'MISMATCH'
+PREPARED = 'PREPARED'
+CLEANING = 'CLEANING'
 
 IN_SERVICE = 'in service'
 
+ATTACH_FAILED = 'WHY_ATTACH_FAILED'
+DRIVER_GONE = 'WHY_DRIVER_GONE'
+LINK_DOWN = 'WHY_LINK_DOWN'
+AER_FATAL = 'WHY_AER_FATAL'
+AER_NONFATAL = 'WHY_AER_NONFATAL'
+AER_CORRECTABLE = 'WHY_AER_CORRECTABLE'
+PREPARE_FAILED = 'WHY_PREPARE_FAILED'
+CLEAN_FAILED = 'WHY_CLEAN_FAILED'
+
+# Mark -> the reason that it stands for.
+REASONS: collections.abc.Mapping[str, str] = {
+    ATTACH_FAILED: 'it could not be attached, and the error named it',
+    DRIVER_GONE: 'it is not bound to a driver that its rule allows',
+    LINK_DOWN: 'its link is down',
+    AER_FATAL: 'too many fatal PCI Express errors',
+    AER_NONFATAL: 'too many nonfatal PCI Express errors',
+    AER_CORRECTABLE: 'too many correctable PCI Express errors',
+    PREPARE_FAILED: 'it could not be prepared',
+    CLEAN_FAILED: 'it could not be cleaned',
+}
+
 # What the operator says, and we keep; the rest we work out ourselves.
 SAID = frozenset({READY, DRAINING, QUARANTINED})
+# What we have said, and keep as well.
+_NOTED = frozenset({PREPARED, *REASONS}) - {CLEAN_FAILED}
+_OF_QUARANTINE = _NOTED - {PREPARED, PREPARE_FAILED}
+_QUIET = frozenset({READY, PREPARED})
 _CLOSING = (QUARANTINED, DRAINING, NOT_READY)
-_WORDS = (NOT_READY, READY, DRAINING, QUARANTINED, MISSING, MISMATCH)
+_STATES = (NOT_READY, DRAINING, QUARANTINED, CLEANING, MISSING, MISMATCH)
+_WORDS = (*_STATES, READY, PREPARED, *REASONS)
 _PREFIX = 'CUSTOM_ACCEL_'
 
 _TRAIT = re.compile(
@@ -65,9 +99,23 @@ _NONE: Marks = frozenset()
 VERBS: collections.abc.Mapping[str, tuple[Marks, Marks]] = {
     'enable': (
         frozenset({READY}),
-        frozenset({DRAINING, QUARANTINED, NOT_READY}),
+        frozenset({DRAINING, QUARANTINED, NOT_READY, PREPARED}) | _NOTED,
+    ),
+    # Of one that servers hold, which cannot be prepared meanwhile.
+    'enable_in_use': (
+        frozenset({READY}),
+        frozenset({DRAINING, QUARANTINED, NOT_READY}) | _NOTED - {PREPARED},
     ),
     'drain': (frozenset({DRAINING}), _NONE),
+    # What we say ourselves.
+    'prepared': (frozenset({PREPARED}), frozenset({PREPARE_FAILED})),
+    'unprepared': (frozenset({PREPARE_FAILED}), frozenset({PREPARED})),
+    'recovered': (
+        _NONE,
+        _OF_QUARANTINE | {QUARANTINED},
+    ),
+    'cleaned': (_NONE, frozenset({CLEANING, CLEAN_FAILED})),
+    'uncleaned': (frozenset({CLEAN_FAILED}), _NONE),
 }
 
 
@@ -90,6 +138,12 @@ def read(text: str) -> tuple[str, str] | None:
     return None if match is None else (match['word'], match['short'] or '')
 
 
+def is_word(text: str) -> bool:
+    """Tell a trait that must not be forgotten while its device is away."""
+    found = read(text)
+    return found is not None and found[0] in SAID | {PREPARED, CLEANING}
+
+
 def marks(traits: collections.abc.Iterable[str], short: str = '') -> Marks:
     """Return the marks among the traits of a provider.
 
@@ -108,19 +162,24 @@ class Sight:
     :ivar wants_word: its rule says ``new_devices: not_ready``.
     :ivar replaces: a device that we knew is away, and this one may be in
         its place.
+    :ivar wants_preparing: its rule says ``prepare:``.
     """
 
     marks: Marks = _NONE
     new: bool = False
     wants_word: bool = False
     replaces: bool = False
+    wants_preparing: bool = False
 
 
 def after(sight: Sight) -> Marks:
     """Return the marks that a device which is here should have."""
-    found = sight.marks.intersection(SAID)
+    found = sight.marks & (SAID | _NOTED)
+    if QUARANTINED not in found:
+        found -= _OF_QUARANTINE
     if READY in found:
-        return found
+        waits = sight.wants_preparing and PREPARED not in found
+        return found | {NOT_READY} if waits else found
     if (
         sight.wants_word
         or NOT_READY in sight.marks
@@ -130,6 +189,18 @@ def after(sight: Sight) -> Marks:
     return found
 
 
+def is_due(found: Marks) -> bool:
+    """Tell whether a device only waits to be prepared."""
+    return {READY, NOT_READY} <= found and found.isdisjoint(
+        {PREPARE_FAILED, QUARANTINED}
+    )
+
+
+def is_in_service(found: Marks) -> bool:
+    """Tell whether nothing is the matter with a device."""
+    return found <= _QUIET
+
+
 def is_open(found: Marks) -> bool:
     """Tell whether anybody may get the device."""
     return found.isdisjoint(_CLOSING)
@@ -137,10 +208,15 @@ def is_open(found: Marks) -> bool:
 
 def describe(found: Marks) -> str:
     """Say in words what state a device is in."""
-    words = [word for word in _WORDS if word in found and word != READY]
+    words = [word for word in _STATES if word in found]
     if not words:
         return IN_SERVICE
     return ', '.join(word.lower().replace('_', ' ') for word in words)
+
+
+def reasons(found: Marks) -> tuple[str, ...]:
+    """Say in words why a device is in the state it is in."""
+    return tuple(text for mark, text in REASONS.items() if mark in found)
 
 
 def changed(

@@ -28,6 +28,7 @@ from nova_accel.core import cursor
 from nova_accel.core import device
 from nova_accel.core import document
 from nova_accel.core import match
+from nova_accel.core import upkeep
 from nova_accel import exception
 
 Place = document.Place
@@ -95,6 +96,9 @@ class Rule:
         outermost first. ``(('region', 3), ('function', 4))`` is twelve
         slots; blocks of 12, of 4 and of 1 are placed aligned.
     :ivar live_migratable: None where the rule does not say.
+    :ivar one_time_use: what a server has had, nobody else gets before it
+        was cleaned.
+    :ivar clean: how; None: an operator does it.
     """
 
     name: str
@@ -111,6 +115,10 @@ class Rule:
     managed: bool = True
     live_migratable: bool | None = None
     new_devices: str = READY
+    one_time_use: bool = False
+    clean: str | upkeep.Command | None = None
+    prepare: upkeep.Prepare | None = None
+    health: upkeep.Health | None = None
 
     def matches(self, dev: device.Device) -> bool:
         if dev.is_usb != (self.kind == KIND_USB):
@@ -321,12 +329,8 @@ _owner = _word('nova', later=('cyborg',))
 # Keys that a later version will know.
 _LATER_KEYS = frozenset(
     {
-        'clean',
         'expose',
-        'health',
-        'one_time_use',
         'physical_network',
-        'prepare',
         'remote_managed',
         'trusted',
     }
@@ -345,6 +349,10 @@ _KEYS: dict[str, _Reader] = {
     'managed': cursor.Cursor.boolean,
     'live_migratable': cursor.Cursor.boolean,
     'new_devices': _new_devices,
+    'one_time_use': cursor.Cursor.boolean,
+    'clean': upkeep.clean,
+    'prepare': upkeep.prepare,
+    'health': upkeep.health,
     'owner': _owner,
 }
 _DEFAULTS: dict[str, _Reader] = {
@@ -429,6 +437,30 @@ def _too_few_slots(rule: Rule) -> str | None:
     )
 
 
+_CLEANING = {upkeep.FLR: KIND_PCI, upkeep.MDEV: KIND_VGPU}
+
+
+def _clean_of_another_kind(rule: Rule) -> str | None:
+    if not isinstance(rule.clean, str):
+        return None
+    kind = _CLEANING[rule.clean]
+    if rule.kind in ('', kind):
+        return None
+    return f'{rule.clean} has a meaning only with kind: {kind}'
+
+
+def _clean_for_nothing(rule: Rule) -> str | None:
+    if rule.clean is None or rule.one_time_use:
+        return None
+    return 'has a meaning only with one_time_use: yes'
+
+
+def _prepare_for_nothing(rule: Rule) -> str | None:
+    if rule.prepare is None or rule.new_devices == NOT_READY:
+        return None
+    return 'has a meaning only with new_devices: not_ready'
+
+
 _CONTRADICTIONS: tuple[
     tuple[str, collections.abc.Callable[[Rule], str | None]], ...
 ] = (
@@ -437,4 +469,7 @@ _CONTRADICTIONS: tuple[
     ('resource_class', _not_a_vgpu),
     ('match', _not_of_usb),
     ('max_slots', _too_few_slots),
+    ('clean', _clean_of_another_kind),
+    ('clean', _clean_for_nothing),
+    ('prepare', _prepare_for_nothing),
 )

@@ -421,5 +421,9 @@ class HybridConnection(
     def _active(self) -> list[HybridDomain]:
         return [domain for domain in self._vms.values() if domain.active]
 
-    def _is_busy(self, uuid: str) -> bool:
-        return any(('mdev', uuid) in d.held() for d in self._active())
+    def _is_busy(self, name: str) -> bool:
+        which: Held = ('mdev', name)
+        if name.startswith('pci_'):
+            parts = name.removeprefix('pci_').split('_')
+            which = ('pci', *(int(part, 16) for part in parts))
+        return any(which in domain.held() for domain in self._active())

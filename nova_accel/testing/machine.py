@@ -88,7 +88,9 @@ class Machine:
 
     :param path: node file for libvirt's test driver.
     :param mixed: cards hold different types at once.
-    :ivar busy: tells whether a guest holds the mediated device of a uuid.
+    :ivar busy: tells whether a guest holds the mediated device of a uuid, or
+        the PCI device of a name.
+    :ivar resets: names of the PCI devices that were reset.
     """
 
     def __init__(self, path: str, mixed: bool = False) -> None:
@@ -104,6 +106,7 @@ class Machine:
         self._rendered: dict[str, str] = {}
         self._groups = 1000
         self._listeners: list[Listener] = []
+        self.resets: list[str] = []
         self.busy: collections.abc.Callable[[str], bool] = lambda uuid: False
         self._take(found := node_file.read(path))
         self._cards.count(found, self._pairs(self._held))
@@ -310,6 +313,18 @@ class Machine:
             if not mdev.active:
                 self._lose(mdev)
         self._tell(UNDEFINED, name)
+
+    def reset(self, name: str) -> None:
+        """Reset a PCI device that no guest has."""
+        with self._lock:
+            if name not in self._functions:
+                raise _missing(name)
+            if self.busy(name):
+                raise Refusal(
+                    'INTERNAL_ERROR',
+                    f'internal error: Not resetting active device {name}',
+                )
+            self.resets.append(name)
 
     def has_mdev(self, uuid: str) -> bool:
         """Tell whether a mediated device is there and active."""

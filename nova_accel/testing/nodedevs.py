@@ -222,6 +222,10 @@ class NodeDevice:
         self._answer('destroy', self._machine.destroy)
         return 0
 
+    def reset(self) -> int:
+        self._answer('reset', self._machine.reset)
+        return 0
+
     def undefine(self, flags: int = 0) -> int:
         self._answer('undefine', self._machine.undefine)
         return 0

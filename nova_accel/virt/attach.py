@@ -234,7 +234,7 @@ class Attaching:
                     server.flavor.extra_specs, record
                 ),
             )
-        books.announce(context, server)
+            books.announce(context, server)
         return record
 
     def _described(self, server: objects.Instance, record: Record) -> Record:

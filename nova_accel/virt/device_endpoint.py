@@ -32,6 +32,14 @@ class Driver(ty.Protocol):
     ) -> dict[str, list[str]]:
         """Go by what Placement says now."""
 
+    def accel_attend(
+        self, context: Context, device: str, again: bool
+    ) -> list[str]:
+        """Clean or prepare a device if that is due; return why it failed."""
+
+    def accel_declare_clean(self, context: Context, device: str) -> int:
+        """Take an operator's word; return how many units were not clean."""
+
 
 class Endpoint:
     """See ``device_rpc.DevicesAPI``. All that is public can be called."""
@@ -48,3 +56,13 @@ class Endpoint:
         self, context: Context, discover: bool = False
     ) -> dict[str, list[str]]:
         return self._driver.accel_obey(context, discover)
+
+    @_expected
+    def attend(
+        self, context: Context, device: str, again: bool = False
+    ) -> list[str]:
+        return self._driver.accel_attend(context, device, again)
+
+    @_expected
+    def declare_clean(self, context: Context, device: str) -> int:
+        return self._driver.accel_declare_clean(context, device)

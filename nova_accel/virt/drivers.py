@@ -169,6 +169,23 @@ class LibvirtAccelDriver(
         }
         return super()._allocate_mdevs(theirs)
 
+    def _create_guest(
+        self,
+        context: nova_context.RequestContext,
+        xml: str,
+        instance: objects.Instance,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> ty.Any:
+        # All that start a guest come by here.
+        try:
+            return super()._create_guest(
+                context, xml, instance, *args, **kwargs
+            )
+        except _libvirt().libvirtError as e:
+            self.accel_blame(context, instance, str(e))
+            raise
+
     def suspend(
         self, context: nova_context.RequestContext, instance: objects.Instance
     ) -> None:
@@ -251,8 +268,15 @@ class LibvirtAccelDriver(
     def accel_insert(
         self, instance: objects.Instance, claims: frozenset[inventory.Claim]
     ) -> None:
-        configs = self.accel.attach(instance.uuid, claims)
-        self._of_guest(instance, lambda guest: hotplug.insert(guest, configs))
+        try:
+            configs = self.accel.attach(instance.uuid, claims)
+            self._of_guest(
+                instance, lambda guest: hotplug.insert(guest, configs)
+            )
+        except (exception.DeviceUnavailable, exception.GuestRefused) as e:
+            self.accel.blame(instance.uuid, claims, str(e))
+            self.accel_caretaker.tell(nova_context.get_admin_context())
+            raise
 
     def accel_withdraw(
         self, instance: objects.Instance, claims: frozenset[inventory.Claim]

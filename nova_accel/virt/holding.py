@@ -62,7 +62,10 @@ class Driver(ty.Protocol):
     def accel_announce(
         self, context: Context, instance: objects.Instance
     ) -> None:
-        """Tell Placement what a claim has just excluded. Never raises."""
+        """Tell Placement what a claim has just excluded.
+
+        :raises ComputeResourcesUnavailable: it has to know, and does not.
+        """
 
 
 class Holder:

@@ -178,6 +178,7 @@ class LiveMigrationMixin(mixin.AccelDriverMixin):
             )
         self._claim(ctxt, instance, migration, limits, allocs)
         try:
+            self.accel_announce(ctxt, instance)
             with _refusing():
                 coming = self._assignments(instance, self._arriving(instance))
                 pairs = moving.pair(
@@ -220,7 +221,6 @@ class LiveMigrationMixin(mixin.AccelDriverMixin):
                 raise nova_exception.MigrationPreCheckError(
                     reason=e.format_message()
                 ) from e
-        self.accel_announce(ctxt, instance)
 
     def _arriving(
         self, instance: objects.Instance

@@ -37,6 +37,7 @@ from nova_accel import exception
 from nova_accel import manager
 from nova_accel.objects import publication
 from nova_accel.virt import audit
+from nova_accel.virt import caretaker
 from nova_accel.virt import desk
 from nova_accel.virt import device_endpoint
 from nova_accel.virt import endpoint
@@ -70,6 +71,9 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         self._units = tree.UnitsCache()
         self._settled: tree.Settled | None = None
         self.accel = manager.Manager(self.accel_backend())
+        self.accel_caretaker = caretaker.Caretaker(
+            self, CONF.accel.command_user, CONF.accel.health_interval
+        )
 
     @property
     def rules(self) -> whitelist.Whitelist:
@@ -171,6 +175,29 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
             device: sorted(marks)
             for device, marks in self.accel.service.marks.items()
         }
+
+    def accel_attend(
+        self, context: nova_context.RequestContext, device: str, again: bool
+    ) -> list[str]:
+        """Clean or prepare a device if that is due, and wait for it.
+
+        :param again: also if it has failed before.
+        :returns: why it failed.
+        """
+        # It was looked at: what is wrong with it from now on counts.
+        self.accel.absolve(device)
+        self.accel_obey(context)
+        return self.accel_caretaker.attend(device, again)
+
+    def accel_declare_clean(
+        self, context: nova_context.RequestContext, device: str
+    ) -> int:
+        """Take an operator's word that a device is clean.
+
+        :returns: how many of its units were not.
+        """
+        self.accel_obey(context)
+        return self.accel_caretaker.declare_clean(device)
 
     def accel_audit(self, context: nova_context.RequestContext) -> None:
         """Log where nova, Placement and this host disagree. Never raises.
@@ -287,9 +314,20 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
                 *args,
                 **kwargs,
             )
-        except Exception:
+        except Exception as e:
+            self.accel_blame(context, instance, str(e))
             self._detach(instance)
             raise
+
+    def accel_blame(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        text: str,
+    ) -> None:
+        """Quarantine what an error names as its cause. Never raises."""
+        self.accel.blame(instance.uuid, self.accel_claims(instance), text)
+        self.accel_caretaker.tell(context)
 
     def finish_migration(
         self,
@@ -368,6 +406,8 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         """Look after attachments that are under way. Never raises."""
         if self.accel_desk is None or self.accel.idle:
             return
+        self.accel_caretaker.watch(context)
+        self.accel_caretaker.tend()
         if starting:
             self.accel_desk.resume(context)
         else:
@@ -479,12 +519,22 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         context: nova_context.RequestContext,
         instance: objects.Instance,
     ) -> None:
-        """Tell Placement which models a claim has just excluded."""
+        """Tell Placement what a claim has just excluded.
+
+        :raises ComputeResourcesUnavailable: it has to know, and does not.
+        """
         if not self.accel.unannounced:
             return
+        owes = self.accel.owes
         try:
             self.virtapi._compute.rt.publish(context.elevated())
-        except Exception:
+        except Exception as e:
+            if owes:
+                # It would be forgotten that it has to be cleaned.
+                raise nova_exception.ComputeResourcesUnavailable(
+                    reason=f'Placement does not note down what is to be '
+                    f'cleaned after server {instance.uuid}: {e}'
+                ) from e
             # The claim stands. The next periodic update says the same.
             LOG.warning(
                 'Placement could not be told which vGPU models the claim of '

@@ -357,6 +357,7 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
     def _release_assigned_resources(self, resources: Resources | None) -> None:
         super()._release_assigned_resources(resources)
         self.accel.unclaim(self._ours(claims_of(resources)))
+        self.driver.accel_caretaker.tend()
 
     def _populate_assigned_resources(
         self, context: nova_context.RequestContext, instance_by_uuid: ty.Any

@@ -38,6 +38,7 @@ class Ward:
     :ivar provider: uuid of the provider that it is, or is a part of.
     :ivar part: its own id where it is one of a pool, else ''.
     :ivar servers: uuids of those that hold something of it.
+    :ivar cleanable: its rule says how it is cleaned.
     """
 
     id: str
@@ -49,14 +50,19 @@ class Ward:
     label: str = ''
     rule: str = ''
     servers: tuple[str, ...] = ()
+    cleanable: bool = False
 
     @property
     def in_service(self) -> bool:
-        return self.marks <= {states.READY}
+        return states.is_in_service(self.marks)
 
     @property
     def state(self) -> str:
         return states.describe(self.marks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return states.reasons(self.marks)
 
 
 def wards(found: facts.Facts, service: inventory.Service) -> tuple[Ward, ...]:
@@ -92,16 +98,18 @@ def _offered(
     holders: collections.abc.Mapping[str, tuple[str, ...]],
 ) -> Ward:
     dev = found.offer.cards[stable_id].device
+    held = {c.unit for server in found.servers for c in server.claims}
     return Ward(
         stable_id,
         naming.provider_uuid(found.node.uuid, pool.stable_id),
         naming.provider_name(found.node.name, pool.stable_id),
-        service.marks[stable_id],
-        stable_id if naming.is_pool(pool.stable_id) else '',
+        service.state(stable_id, held),
+        part_of(pool, stable_id),
         str(dev.address),
         dev.label,
         pool.rule.name,
         holders.get(stable_id, ()),
+        pool.rule.clean is not None,
     )
 
 
@@ -155,9 +163,30 @@ def say(
     :returns: the traits that were added and those that were taken back.
     :raises NotWritten: Placement did not take it.
     """
+    return note(
+        *(context, client, ward.provider, verb, ward.part),
+        dry_run=dry_run,
+    )
+
+
+def note(
+    context: nova_context.RequestContext,
+    client: ty.Any,
+    provider: str,
+    verb: str,
+    part: str = '',
+    dry_run: bool = False,
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Write marks of a device, or of a unit, to Placement.
+
+    :param provider: its uuid.
+    :param part: id of what the marks are about, '' for the provider.
+    :returns: see ``say``.
+    :raises NotWritten: Placement did not take it.
+    """
     for _ in range(_TRIES):
-        before = client.get_provider_traits(context, ward.provider)
-        after = states.changed(before.traits, verb, ward.part)
+        before = client.get_provider_traits(context, provider)
+        after = states.changed(before.traits, verb, part)
         more = after - frozenset(before.traits)
         less = frozenset(before.traits) - after
         if dry_run or not (more or less):
@@ -167,7 +196,7 @@ def say(
         if _put(
             context,
             client,
-            f'/resource_providers/{ward.provider}/traits',
+            f'/resource_providers/{provider}/traits',
             {
                 'resource_provider_generation': before.generation,
                 'traits': sorted(after),
@@ -175,9 +204,14 @@ def say(
         ):
             return more, less
     raise exception.NotWritten(
-        provider=ward.provider_name,
+        provider=provider,
         reason='somebody else changes the provider all the time; try again',
     )
+
+
+def part_of(pool: inventory.Pool, stable_id: str) -> str:
+    """Return the id in the marks of a device: '' unless it is in a pool."""
+    return stable_id if naming.is_pool(pool.stable_id) else ''
 
 
 def _put(

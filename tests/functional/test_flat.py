@@ -128,6 +128,35 @@ class RefreshTest(FlatTest):
         )
 
 
+class StatesTest(FlatTest):
+    """Whatever is to be watched, cleaned or prepared costs no call."""
+
+    def start_both(self) -> None:
+        self.write_rules(
+            hosts.RULES
+            + '    one_time_use: yes\n'
+            + '    clean: mdev\n'
+            + '    new_devices: not_ready\n'
+            + '    prepare: {driver: nvidia}\n'
+            + '    health: {aer_fatal: 1, link: yes}\n'
+        )
+        self.flags(health_interval=1, group='accel')
+        super().start_both()
+
+    def look(self, name: str) -> None:
+        driver = self.computes[name].driver
+        driver.accel_caretaker._watch._looked = None
+        self.run_periodic(name)
+
+    def test_nothing_is_asked_about_devices(self) -> None:
+        self.start_both()
+        counts = self.counts(self.look)
+        self.assertEqual([0, 0], self.devices(counts))
+        self.assert_flat(counts)
+        for count in counts.values():
+            self.assertEqual({}, count.locked)
+
+
 class SpawnTest(FlatTest):
     def setUp(self) -> None:
         super().setUp()

@@ -22,6 +22,7 @@ from nova_accel.backends.libvirt import guest
 from nova_accel.backends.libvirt import mdev
 from nova_accel.backends.libvirt import render
 from nova_accel.core import device
+from nova_accel.core import upkeep
 from nova_accel import exception
 
 RESYNC_INTERVAL = 600.0
@@ -94,6 +95,25 @@ class LibvirtBackend(base.Backend):
             with _refusing(assignment):
                 self._found.catch_up()
                 self._mdevs.destroy(assignment)
+
+    def reset(self, assignment: base.Assignment) -> None:
+        """Reset a PCI function: by FLR, if it has one. Two round trips.
+
+        libvirt refuses a device that a guest has.
+        """
+        with _refusing(assignment):
+            self._found.catch_up()
+            self._recognise(assignment.function)
+            self._found.line().reset(assignment.function.name)
+
+    def readings(
+        self, devices: collections.abc.Iterable[device.Device]
+    ) -> dict[str, upkeep.Reading]:
+        """See ``Backend.readings``. From sysfs, without a round trip."""
+        files = self._found.files()
+        if not files:
+            return {}
+        return {dev.name: files.reading(dev.address) for dev in devices}
 
     def _recognise(self, claimed: device.Device) -> None:
         present = self._found.by_name(claimed.name)

@@ -107,6 +107,10 @@ class Discovery:
         """Return a device of the last view by libvirt's handle."""
         return self._reader.known.by_name(name) if self._reader else None
 
+    def files(self) -> sysfs.Sysfs:
+        """Return the sysfs of the host. No round trip."""
+        return self._files(self.line())
+
     def mdev(self, uuid: str) -> nodedev.Mediated | None:
         """Return a mediated device of the last view."""
         return self._reader.known.mdev(uuid) if self._reader else None

@@ -232,6 +232,17 @@ class Session:
             self._tolerate(error)
             raise exception.DeviceRefused(device=name, reason=error) from error
 
+    def reset(self, name: str) -> None:
+        """Reset a PCI device. Two round trips.
+
+        :raises DeviceRefused: it is in use, or libvirt cannot.
+        """
+        try:
+            self._wrapped(name).reset()
+        except Exception as error:
+            self._tolerate(error)
+            raise exception.DeviceRefused(device=name, reason=error) from error
+
     def guests(self) -> collections.abc.Iterator[tuple[str, bool, str]]:
         """Return uuid, whether it runs, and XML of every guest.
 

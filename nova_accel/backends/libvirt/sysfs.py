@@ -21,10 +21,14 @@ import os
 import re
 
 from nova_accel.core import device
+from nova_accel.core import upkeep
 
 _RESOLUTION = re.compile(r'(\d+)x(\d+)', re.ASCII)
 _PAIR = re.compile(r'(\w+)\s*[=:]\s*([^,\n]+)')
 _SIZE = re.compile(r'(\d+)\s*([MG]?)', re.ASCII)
+_IFF_UP = 1
+# Lanes that a PCI Express link may have.
+_WIDEST = 32
 _KERNEL_SUFFIX = re.compile(r'-\d+$', re.ASCII)
 
 
@@ -116,6 +120,58 @@ class Sysfs:
         names = self._list(f'bus/pci/devices/{address}/net')
         return min(names, default='')
 
+    def reading(self, address: device.PciAddress) -> upkeep.Reading:
+        """Return what tells about the health of a function."""
+        where = f'bus/pci/devices/{address}'
+        if self._root is None or not os.path.isdir(
+            os.path.join(self._root, where)
+        ):
+            return upkeep.Reading()
+        errors = {
+            name: count
+            for name in upkeep.COUNTERS
+            if (count := self._count(where, name)) is not None
+        }
+        return upkeep.Reading(
+            self._link(f'{where}/driver'), self._is_up(where), errors
+        )
+
+    def _is_up(self, where: str) -> bool | None:
+        """Tell whether a link is up, None where there is none to speak of."""
+        told = [
+            self._read(f'{where}/net/{name}/operstate')
+            for name in self._list(f'{where}/net')
+            if _is_wanted_up(self._read(f'{where}/net/{name}/flags'))
+        ]
+        # Without a cable, or without a switch behind it.
+        if {'down', 'lowerlayerdown'}.intersection(told):
+            return False
+        width = self._read(f'{where}/current_link_width')
+        most = self._read(f'{where}/max_link_width')
+        if width.isdecimal() and most not in ('', '0'):
+            # All bits set: it does not answer any more.
+            return 0 < int(width) <= _WIDEST
+        return True if told else None
+
+    def _count(self, where: str, name: str) -> int | None:
+        """Return a total of PCI Express errors, None if none are counted."""
+        text = self._read(f'{where}/{name.replace("aer_", "aer_dev_")}')
+        figures = dict(
+            line.rsplit(maxsplit=1)
+            for line in text.splitlines()
+            if len(line.split()) > 1
+        )
+        total = [v for k, v in figures.items() if k.startswith('TOTAL_')]
+        return _integer(total[0]) if total else None
+
+    def _link(self, path: str) -> str:
+        """Return what a symbolic link leads to, '' if there is none."""
+        try:
+            found = os.readlink(os.path.join(self._root or '', path))
+        except OSError:
+            return ''
+        return os.path.basename(found)
+
     def description(
         self, address: device.PciAddress, type_id: str
     ) -> Description:
@@ -147,6 +203,14 @@ class Sysfs:
             return os.listdir(os.path.join(self._root, path))
         except OSError:
             return []
+
+
+def _is_wanted_up(flags: str) -> bool:
+    """Tell whether an interface was set up, by its flags in hexadecimal."""
+    try:
+        return bool(int(flags, 16) & _IFF_UP)
+    except ValueError:
+        return False
 
 
 def _unambiguous(names: list[str]) -> list[str]:

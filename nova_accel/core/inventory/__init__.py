@@ -37,6 +37,7 @@ Members = tree.Members
 Holdings = holdings.Holdings
 Service = services.Service
 service = services.service
+Faults = services.Faults
 Elsewhere = offering.Elsewhere
 offer = offering.offer
 nowhere = offering.nowhere

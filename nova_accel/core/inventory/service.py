@@ -14,6 +14,7 @@
 import collections.abc
 import dataclasses
 import functools
+import types
 
 from nova_accel.core import identity
 from nova_accel.core.inventory import values
@@ -22,6 +23,10 @@ from nova_accel.core import states
 from nova_accel.core import whitelist
 
 _Known = collections.abc.Mapping[str, values.KnownProvider]
+Faults = collections.abc.Mapping[str, states.Marks]
+"""Stable id of a device -> reasons to quarantine it, found just now."""
+
+_NONE: Faults = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,19 +37,45 @@ class Service:
         included.
     :ivar own: the same without those of its pool.
     :ivar out: units that nobody may get, as claims of no provider.
+    :ivar cleaning: each unit under ``one_time_use`` that a server has had,
+        still held or not -> the reasons why it was not cleaned.
     """
 
     marks: collections.abc.Mapping[str, states.Marks]
     own: collections.abc.Mapping[str, states.Marks]
     out: frozenset[values.Claim]
+    cleaning: collections.abc.Mapping[str, states.Marks] = dataclasses.field(
+        default_factory=dict
+    )
+
+    def state(
+        self, stable_id: str, held: collections.abc.Container[str] = ()
+    ) -> states.Marks:
+        """Return the marks of a device and of its units.
+
+        :param held: units that servers have.
+        """
+        found = self.marks.get(stable_id, frozenset())
+        for name, reasons in self.cleaning.items():
+            if name in held:
+                continue
+            if naming.UnitId.parse(name).device == stable_id:
+                found |= reasons | {states.CLEANING}
+        return found
 
 
-def service(node: values.Node, offer: values.Offer, known: _Known) -> Service:
+def service(
+    node: values.Node,
+    offer: values.Offer,
+    known: _Known,
+    faults: Faults = _NONE,
+) -> Service:
     """Work out who is in service.
 
     :param known: provider uuid -> what Placement has of ours.
     """
     memory = _Memory(offer, known)
+    cleaning = _cleaning(offer, known)
     marks: dict[str, states.Marks] = {}
     own: dict[str, states.Marks] = {}
     out: set[values.Claim] = set()
@@ -52,15 +83,43 @@ def service(node: values.Node, offer: values.Offer, known: _Known) -> Service:
         mine = known.get(naming.provider_uuid(node.uuid, pool.stable_id))
         common = _common(pool, mine)
         for stable_id in _devices(pool):
-            own[stable_id] = states.after(memory.sight(pool, mine, stable_id))
+            found = states.after(memory.sight(pool, mine, stable_id))
+            wrong = faults.get(stable_id)
+            own[stable_id] = found | (wrong | _QUARANTINED if wrong else _WELL)
             marks[stable_id] = own[stable_id] | common
         out.update(
             values.Claim('', '', name)
             for stock in pool.stocks
             for name, unit in stock.by_id.items()
-            if not states.is_open(marks[unit.id.device])
+            if name in cleaning or not states.is_open(marks[unit.id.device])
         )
-    return Service(marks, own, frozenset(out))
+    return Service(marks, own, frozenset(out), cleaning)
+
+
+_QUARANTINED = frozenset({states.QUARANTINED})
+_WELL: states.Marks = frozenset()
+
+
+def _cleaning(offer: values.Offer, known: _Known) -> dict[str, states.Marks]:
+    """Return the units that servers have had, and what is said of each.
+
+    They are known by their short ids, whichever provider they were part of.
+    """
+    said: dict[str, set[str]] = {}
+    for one in known.values():
+        for trait in one.traits:
+            mark, short = states.read(trait) or ('', '')
+            if short and mark in (states.CLEANING, states.CLEAN_FAILED):
+                said.setdefault(short, set()).add(mark)
+    if not said:
+        return {}
+    return {
+        name: frozenset(found - {states.CLEANING})
+        for pool in offer.pools
+        for stock in pool.stocks
+        for name in stock.by_id
+        if states.CLEANING in (found := said.get(naming.short_id(name), set()))
+    }
 
 
 def _devices(pool: values.Pool) -> frozenset[str]:
@@ -102,14 +161,20 @@ class _Memory:
         if mine is not None and (short, mine.stable_id) in self._registered:
             source = mine
         wants_word = pool.rule.new_devices == whitelist.NOT_READY
+        wants_preparing = pool.rule.prepare is not None
         if source is None:
             return states.Sight(
                 _said(mine, short),
                 new=True,
                 wants_word=wants_word,
                 replaces=self._replaces(stable_id),
+                wants_preparing=wants_preparing,
             )
-        return states.Sight(_said(source, short), wants_word=wants_word)
+        return states.Sight(
+            _said(source, short),
+            wants_word=wants_word,
+            wants_preparing=wants_preparing,
+        )
 
     @functools.cached_property
     def _away(self) -> list[values.KnownProvider]:

@@ -65,6 +65,7 @@ class _Host:
     held: holdings.Holdings
     seen: Members
     service: services.Service
+    faults: services.Faults
 
 
 def joined(seen: Members, offer: values.Offer) -> Members:
@@ -83,6 +84,7 @@ def desired(
     claims: collections.abc.Iterable[values.Claim],
     known: collections.abc.Mapping[str, values.KnownProvider],
     seen: Members = _NONE,
+    faults: services.Faults = types.MappingProxyType({}),
 ) -> tuple[values.Provider, ...]:
     """Return every provider of this node as it should be.
 
@@ -90,13 +92,14 @@ def desired(
     :param known: provider uuid -> what Placement has of ours now.
     :param seen: the devices that pools have had in this process. Those
         that a pool has lost are remembered by a trait.
+    :param faults: devices to be quarantined.
     :returns: offered providers in the order of their devices, then others
         by stable id. Claims on a provider that is neither offered, nor
         known, nor recomputable from the unit's name are left out.
     """
-    service = services.service(node, offer, known)
+    service = services.service(node, offer, known, faults)
     held = holdings.Holdings.of(service.out.union(claims))
-    host = _Host(node, offer, held, seen, service)
+    host = _Host(node, offer, held, seen, service, faults)
     pools = {
         naming.provider_uuid(node.uuid, pool.stable_id): pool
         for pool in offer.pools
@@ -152,6 +155,7 @@ def _offered(
     known = {rc: before[rc] for rc in before if rc in beyond}
     records.update(_withdrawn(known, beyond))
     traits = pool.traits | in_use | idle | _marks(host, pool, memory)
+    traits |= _spent(host, pool, here)
     if memory is not None:
         traits |= set(_away(host, memory))
     if host.node.hotplug:
@@ -173,6 +177,23 @@ def _marks(
     if memory is not None and is_pool:
         said = states.marks(memory.traits) & states.SAID
         found.update(map(states.trait, said))
+    return found
+
+
+def _spent(host: _Host, pool: values.Pool, here: _Held) -> set[str]:
+    """Return the traits of units to be cleaned before anybody gets them."""
+    cleaning = host.service.cleaning
+    found = {
+        states.trait(mark, name)
+        for stock in pool.stocks
+        for name in cleaning.keys() & stock.ids
+        for mark in cleaning[name] | {states.CLEANING}
+    }
+    if pool.rule.one_time_use:
+        found.update(
+            states.trait(states.CLEANING, name)
+            for name in itertools.chain.from_iterable(here.values())
+        )
     return found
 
 
@@ -198,10 +219,19 @@ def _other(
         traits |= {naming.MISSING}
         if here and _is_taken(host.offer, stable_id):
             traits |= {_MISMATCH}
+    wrong = host.faults.get(stable_id, frozenset())
+    traits |= set(map(states.trait, wrong))
+    if wrong:
+        traits |= {states.trait(states.QUARANTINED)}
     provider = _provider(
         host, rp, stable_id, _withdrawn(memory.inventories, here), traits
     )
-    retired = not here and not _is_awaited(host.offer, stable_id)
+    retired = not (
+        here
+        or wrong
+        or _is_awaited(host.offer, stable_id)
+        or _is_spoken_of(host.offer, memory)
+    )
     return dataclasses.replace(provider, retired=retired)
 
 
@@ -309,6 +339,20 @@ def _is_awaited(offer: values.Offer, stable_id: str) -> bool:
         return bool(offer.rules) and stable_id not in offer.present
     made = any(_makes(rule, stable_id) for rule in offer.rules)
     return made and not _has_kin(offer, stable_id)
+
+
+def _is_spoken_of(offer: values.Offer, memory: values.KnownProvider) -> bool:
+    """Tell whether something is remembered of a card that cannot be offered.
+
+    One whose driver is gone is drained still when it is loaded again.
+    """
+    card = offer.cards.get(memory.stable_id)
+    if card is None or not any(map(states.is_word, memory.traits)):
+        return False
+    return any(
+        entry.device.name == card.device.name and entry.rules
+        for entry in offer.withheld
+    )
 
 
 def _makes(rule: whitelist.Rule, stable_id: str) -> bool:

@@ -11,9 +11,13 @@
 # under the License.
 """nova-compute with our driver, inside the machine."""
 
+import json
+import shlex
 import signal
+import typing as ty
 
 from tests.lab.harness import cloud
+from tests.lab.harness import errors
 from tests.lab.harness import machine
 from tests.lab.harness import process
 from tests.lab.harness import settings
@@ -22,6 +26,7 @@ LOG = f'{machine.OUT}/nova-compute.log'
 INSTANCES = '/var/lib/nova/instances'
 _CONF = '/etc/nova/nova.conf'
 _WHITELIST_FILE = '/etc/nova/accel.yaml'
+_PRINTED = '/run/nova-accel-device'
 _PID = '/run/nova-compute.pid'
 _FORK = '/usr/bin/python3 -S -E /lab/fork.py'
 # Loading nova over 9p under emulation takes its time on a loaded machine.
@@ -108,6 +113,29 @@ class Compute:
         """Change the file of a running nova-compute and tell it so."""
         self._box.agent.write(_WHITELIST_FILE, whitelist)
         self.signal(signal.SIGHUP)
+
+    def device(self, *words: str, code: int = 0) -> dict[str, ty.Any]:
+        """Run ``nova-accel device`` on the host; return what it printed.
+
+        :param code: with which it must end.
+        """
+        agent = self._box.agent
+        agent.check(f'rm -f {_PRINTED}')
+        told = agent.run(
+            f'cd /root; export HOME=/root PYTHONDONTWRITEBYTECODE=1\n'
+            f'export PATH=/lab/bin:{self._lab.venv}/bin:$PATH\n'
+            f'{_FORK} --wait {_PRINTED} nova_accel.cli.main:main device '
+            f'{shlex.join(words)} -f json --nova-conf {_CONF}',
+            timeout=_START_TIMEOUT,
+        )
+        printed = agent.check(f'cat {_PRINTED}')
+        if told.code != code:
+            raise errors.LabError(
+                f'nova-accel device {words} ended with {told.code}: {printed}'
+            )
+        # What it complains about comes before or after the document.
+        document = printed[printed.find('{\n') : printed.rfind('}') + 1]
+        return ty.cast(dict[str, ty.Any], json.loads(document or '{}'))
 
     def log(self) -> str:
         path = self._box.out / 'nova-compute.log'

@@ -28,7 +28,9 @@ class FailingCardTest(base.Scenario):
         for bus in self._buses:
             self.lab.machine.tell_module(f'{verb} bus={bus:#x} {words}')
 
-    def _refused(self) -> None:
+    def _refused(self, fault: str) -> None:
+        """No card can give one; each that has failed is quarantined."""
+        self._tell('fault', f'{fault}=1')
         server = self.ask(**base.VGPU)
         with testtools.ExpectedException(errors.LabError, '.*ERROR.*'):
             self.nova.wait_status(server, 'ACTIVE')
@@ -37,21 +39,59 @@ class FailingCardTest(base.Scenario):
         found = self.nova.server(server)
         self.assertIsNone(found['OS-EXT-SRV-ATTR:host'])
         self.delete(server)
+        self._tell('fault', f'{fault}=0')
+        self._enable()
         self.assert_all_free()
 
+    def _enable(self) -> list[str]:
+        """Put into service what is quarantined; return what that was."""
+        listed = self.lab.compute.device('list')['devices']
+        bad = [each['id'] for each in listed if 'quarantined' in each['state']]
+        for device in bad:
+            self.lab.compute.device('enable', device)
+        return bad
+
     def test_no_vgpu_can_be_created(self) -> None:
-        self._tell('fault', 'create=1')
-        self._refused()
-        self._tell('fault', 'create=0')
+        self._refused('create')
         self.delete(self.boot(**base.VGPU))
 
     @base.core
     def test_no_vgpu_can_be_opened(self) -> None:
         """It is created; the domain then does not start."""
-        self._tell('fault', 'open=1')
-        self._refused()
-        self._tell('fault', 'open=0')
+        self._refused('open')
         self.delete(self.boot(**base.VGPU))
+
+    def test_a_failing_card_is_quarantined_and_the_other_serves(self) -> None:
+        """The error names the card; nobody else is sent to it."""
+        server = self.boot(**base.VGPU)
+        bad = self.address_of(self.claimed(server)[0])
+        self.delete(server)
+        bus = int(bad.split(':')[1], 16)
+        self.lab.machine.tell_module(f'fault bus={bus:#x} create=1')
+        server = self.ask(**base.VGPU)
+        with testtools.ExpectedException(errors.LabError, '.*ERROR.*'):
+            self.nova.wait_status(server, 'ACTIVE')
+        self.delete(server)
+        listed = self.lab.compute.device('list')['devices']
+        (device,) = (d for d in listed if not d['in_service'])
+        self.assertEqual(bad, device['address'])
+        self.assertEqual('quarantined', device['state'])
+        self.assertIn('CUSTOM_ACCEL_QUARANTINED', self._traits(device))
+        self.assertIn('CUSTOM_ACCEL_WHY_ATTACH_FAILED', self._traits(device))
+        second = self.boot(**base.VGPU)
+        self.assertNotEqual(bad, self.address_of(self.claimed(second)[0]))
+        self.lab.compute.stop()
+        self.lab.host.restart_compute()
+        self.assertIn('CUSTOM_ACCEL_QUARANTINED', self._traits(device))
+        self.lab.machine.tell_module(f'fault bus={bus:#x} create=0')
+        self.assertEqual([device['id']], self._enable())
+        self.assertNotIn('CUSTOM_ACCEL_QUARANTINED', self._traits(device))
+        self.delete(second)
+        self.assert_all_free()
+        self.delete(self.boot(**base.VGPU))
+
+    def _traits(self, device: dict[str, str]) -> list[str]:
+        return self.nova.traits(device['provider'])
 
     def test_a_slow_card_serves(self) -> None:
         self._tell('fault', 'slow=3000')

@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 import os
+import pathlib
 
 import ddt
 import fixtures
@@ -17,6 +18,7 @@ import testtools
 
 from nova_accel.backends.libvirt import sysfs
 from nova_accel.core import device
+from nova_accel.core import upkeep
 
 AT = device.PciAddress.parse('0000:3b:00.0')
 
@@ -105,3 +107,66 @@ class SysfsTest(testtools.TestCase):
         with open(os.path.join(self.root, path), 'wb') as file:
             file.write(b'\xff\xfe' * 9000)
         self.assertEqual(('', ''), sysfs.Sysfs(self.root).subsystem(AT))
+
+
+class ReadingTest(testtools.TestCase):
+    """What tells about the health of a device."""
+
+    AT = device.PciAddress.parse('0000:3b:00.0')
+
+    def setUp(self):
+        super().setUp()
+        self.root = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self.folder = self.root / 'bus/pci/devices/0000:3b:00.0'
+        self.folder.mkdir(parents=True)
+
+    def write(self, **files):
+        for name, text in files.items():
+            path = self.folder / name.replace('__', '/')
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f'{text}\n')
+
+    def read(self):
+        return sysfs.Sysfs(str(self.root)).reading(self.AT)
+
+    def test_nothing_is_told(self):
+        self.assertEqual(upkeep.Reading(''), self.read())
+
+    def test_it_is_not_there(self):
+        self.folder.rmdir()
+        self.assertEqual(upkeep.Reading(), self.read())
+        self.assertEqual(upkeep.Reading(), sysfs.Sysfs(None).reading(self.AT))
+
+    def test_driver(self):
+        (self.folder / 'driver').symlink_to('../../../../bus/drivers/nvme')
+        self.assertEqual('nvme', self.read().driver)
+
+    def test_errors(self):
+        self.write(
+            aer_dev_fatal='Undefined 0\nDLP 2\nTOTAL_ERR_FATAL 2',
+            aer_dev_correctable='RxErr 0\nTOTAL_ERR_COR 7',
+            aer_dev_nonfatal='nonsense',
+        )
+        self.assertEqual(
+            {'aer_fatal': 2, 'aer_correctable': 7}, self.read().errors
+        )
+
+    def test_lanes(self):
+        for width, expected in (('16', True), ('0', False), ('63', False)):
+            self.write(current_link_width=width, max_link_width='16')
+            self.assertIs(expected, self.read().link)
+        # What is part of the root complex has none.
+        self.write(current_link_width='0', max_link_width='0')
+        self.assertIsNone(self.read().link)
+
+    def test_network_interface(self):
+        for flags, state, expected in (
+            ('0x1003', 'up', True),
+            ('0x1003', 'down', False),
+            ('0x1003', 'lowerlayerdown', False),
+            # Nobody has set it up.
+            ('0x1002', 'down', None),
+            ('', 'down', None),
+        ):
+            self.write(net__ens1__flags=flags, net__ens1__operstate=state)
+            self.assertIs(expected, self.read().link, (flags, state))

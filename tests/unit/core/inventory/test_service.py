@@ -16,6 +16,7 @@ import testtools
 from nova_accel.core import inventory
 from nova_accel.core import naming
 from nova_accel.core import states
+from nova_accel.core import upkeep
 from tests.unit.core import hosts
 
 PCI_CLASS = 'CUSTOM_PCI_10DE_20B5'
@@ -206,3 +207,103 @@ class PoolTest(testtools.TestCase):
             host.counts('pool:r:10de-20b5:numa1'),
         )
         self.assertEqual(1, host.counts(POOL)[0])
+
+
+class OneTimeTest(testtools.TestCase):
+    """What a server has had, nobody gets before it was cleaned."""
+
+    def marks(self, host, stable_id):
+        return {
+            trait
+            for trait in host.update()[stable_id].traits
+            if (states.read(trait) or ('',))[0]
+            in (states.CLEANING, states.CLEAN_FAILED)
+        }
+
+    def test_a_device_of_a_pool(self):
+        rule = dataclasses.replace(WHOLE, one_time_use=True)
+        host = Host(rule, hosts.pci(1), hosts.pci(2))
+        provider = hosts.provider_of(POOL)
+        self.assertEqual(set(), self.marks(host, POOL))
+        host.held = [inventory.Claim(provider, PCI_CLASS, 'sn:1')]
+        expected = {states.trait(states.CLEANING, 'sn:1')}
+        self.assertEqual(expected, self.marks(host, POOL))
+        # It is the server's, and nothing is taken from anybody.
+        self.assertEqual((2, 0), host.counts(POOL)[:2])
+        host.held = ()
+        self.assertEqual((2, 1), host.counts(POOL)[:2])
+        self.assertEqual(expected, self.marks(host, POOL))
+        # Whatever the rule says by then.
+        host.rule = WHOLE
+        self.assertEqual((2, 1), host.counts(POOL)[:2])
+        host.change(POOL, 'uncleaned', 'sn:1')
+        self.assertEqual((2, 1), host.counts(POOL)[:2])
+        host.change(POOL, 'cleaned', 'sn:1')
+        self.assertEqual((2, 0), host.counts(POOL)[:2])
+        self.assertEqual(set(), self.marks(host, POOL))
+
+    def test_a_slot_of_a_card(self):
+        rule = dataclasses.replace(CARD, one_time_use=True)
+        host = Host(rule, hosts.t4(1))
+        provider = hosts.provider_of('sn:1')
+        host.held = [
+            inventory.Claim(provider, 'VGPU', f'sn:1/nvidia-233/{slot}')
+            for slot in (0, 1)
+        ]
+        host.update()
+        host.held = host.held[:1]
+        self.assertEqual((2, 1), host.counts('sn:1')[:2])
+        service = inventory.service(hosts.NODE, host.offer, host.known)
+        self.assertEqual(
+            {'sn:1/nvidia-233/0', 'sn:1/nvidia-233/1'}, set(service.cleaning)
+        )
+        self.assertIn(states.CLEANING, service.state('sn:1'))
+        both = service.cleaning.keys()
+        self.assertEqual(frozenset(), service.state('sn:1', both))
+        host.change('sn:1', 'cleaned', 'sn:1/nvidia-233/1')
+        self.assertEqual((2, 0), host.counts('sn:1')[:2])
+
+
+class DriverTest(testtools.TestCase):
+    def test_a_drained_card_whose_driver_is_loaded_anew_is_drained(self):
+        host = Host(CARD, hosts.t4(1))
+        host.change('sn:1', 'drain')
+        host.devices = (hosts.t4(1, models=()),)
+        found = host.update()['sn:1']
+        self.assertFalse(found.retired)
+        self.assertEqual(
+            {(2, 2)},
+            {
+                (each.total, each.reserved)
+                for each in found.inventories.values()
+            },
+        )
+        host.devices = (hosts.t4(1),)
+        self.assertEqual((2, 2), host.counts('sn:1')[:2])
+        host.change('sn:1', 'enable')
+        self.assertEqual((2, 0), host.counts('sn:1')[:2])
+
+
+class PreparedTest(testtools.TestCase):
+    def test_a_word_alone_does_not_open_it(self):
+        rule = dataclasses.replace(
+            CARD, new_devices='not_ready', prepare=upkeep.Prepare()
+        )
+        host = Host(rule, hosts.t4(1))
+        for verb, reserved, is_due in (
+            ('drain', 2, False),
+            ('enable', 2, True),
+            ('unprepared', 2, False),
+            ('enable', 2, True),
+            ('prepared', 0, False),
+            # Of one in use, a drain is taken back.
+            ('drain', 2, False),
+            ('enable_in_use', 0, False),
+            ('enable', 2, True),
+        ):
+            host.change('sn:1', verb)
+            self.assertEqual((2, reserved), host.counts('sn:1')[:2], verb)
+            service = inventory.service(hosts.NODE, host.offer, host.known)
+            self.assertEqual(
+                is_due, states.is_due(service.marks['sn:1']), verb
+            )

@@ -251,6 +251,9 @@ class Caretaker:
     def _run(self, job: _Job) -> None:
         try:
             job.failure = self._outcome(job.task)
+        except exception.AccelError as e:
+            LOG.warning('%s is looked after later: %s', job.task.unit, e)
+            job.failure = str(e)
         except Exception as e:
             LOG.exception('%s: nobody was told that', job.name)
             job.failure = str(e)

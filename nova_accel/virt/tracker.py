@@ -357,6 +357,16 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
     def _release_assigned_resources(self, resources: Resources | None) -> None:
         super()._release_assigned_resources(resources)
         self.accel.unclaim(self._ours(claims_of(resources)))
+
+    def _update(
+        self,
+        context: nova_context.RequestContext,
+        compute_node: objects.ComputeNode,
+        *args: ty.Any,
+        **kwargs: ty.Any,
+    ) -> None:
+        super()._update(context, compute_node, *args, **kwargs)
+        # What was released is to be cleaned, and by now that is known.
         self.driver.accel_caretaker.tend()
 
     def _populate_assigned_resources(

@@ -75,6 +75,14 @@ SIGNATURES = [
         'virt/mixin.py, _reset_service',
     ),
     (RT, '_check_resources', 'self context', True, 'virt/tracker.py'),
+    (RT, '_update', 'self context compute_node', False, 'virt/tracker.py'),
+    (
+        DRIVER,
+        '_create_guest',
+        'self context xml instance',
+        False,
+        'virt/drivers.py',
+    ),
     (
         RT,
         'update_available_resource',

@@ -16,6 +16,7 @@ import typing as ty
 
 import fixtures
 
+from tests.functional import rules
 from tests.functional import test_clean
 
 from nova_accel.backends.libvirt import sysfs
@@ -233,7 +234,7 @@ class HealthTest(UpkeepCase):
 
 class BlameTest(UpkeepCase):
     def test_a_card_that_makes_no_vgpu_is_quarantined(self) -> None:
-        self.start_host('host1', 't4', test_clean.T4)
+        self.start_host('host1', 't4', rules.T4_8Q)
         self.conn = self.connection_of('host1')
         one = self.flavor(resources__VGPU=1)
         self.conn.fail['nodeDeviceCreateXML'] = self.conn.error(

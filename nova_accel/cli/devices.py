@@ -40,9 +40,10 @@ can be split into, and what the whitelist makes of them:
   unlisted     no rule names it
   host device  a bridge or system device, which no rule can offer
 
-A stable id says what it was made from: sn: the serial number, slot: the
-physical slot, path: the bridges above, pci: only the address, which changes
-when cards are added. Its provider in Placement is named after it.
+A stable id says what it was made from: sn: the serial number in the vital
+product data (VPD), dsn: the Device Serial Number, which root alone can read,
+slot: the physical slot, path: the bridges above, pci: only the address, which
+changes when cards are added. Its provider in Placement is named after it.
 """
 EPILOG = """\
 examples:

@@ -34,6 +34,7 @@ HOST = 'host device'
 # The kind of a stable id is the word before its colon.
 SOURCES = {
     'sn': 'serial',
+    'dsn': 'serial (config space)',
     'slot': 'slot',
     'path': 'path',
     'pci': 'address',

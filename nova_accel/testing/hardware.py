@@ -48,11 +48,13 @@ class Card:
 
     :ivar serial: printed on it; '' if it has none.
     :ivar silent: it does not tell its serial number today.
+    :ivar deep: it tells that in its configuration space, not in its VPD.
     """
 
     make: Make
     serial: str = ''
     silent: bool = False
+    deep: bool = False
 
     @property
     def told(self) -> str:
@@ -153,12 +155,17 @@ def _devices(
         vendor_id=make.vendor_id,
         product_id=make.product_id,
         class_id='030200',
-        serial=card.told,
+        serial='' if card.deep else card.told,
         # As boards have it: the first root complex is of the first node.
         numa_node=int(bay.root >= 0x80),
         virtual=virtual or None,
     )
-    place = assemble.Place(assemble.path(way), bay.name, make.subsystem)
+    place = assemble.Place(
+        assemble.path(way),
+        bay.name,
+        make.subsystem,
+        dsn=card.told if card.deep else '',
+    )
     on_functions = make.models if make.functions else ()
     physical = assemble.whole(
         head, place, () if make.functions else make.models, False

@@ -11,8 +11,9 @@
 # under the License.
 """From the facts about one function to the ``Device`` that core knows.
 
-Stable ids come in this order: serial number, physical slot, topological
-path, address. A virtual function takes its ids from its physical function.
+Stable ids come in this order: serial number (VPD, then Device Serial Number),
+physical slot, topological path, address. A virtual function takes its ids
+from its physical function.
 """
 
 import collections.abc
@@ -34,12 +35,14 @@ class Place:
     :ivar path: topological path, '' if unknown.
     :ivar slot: name of the physical slot.
     :ivar subsystem: (vendor, product), '' where unknown.
+    :ivar dsn: Device Serial Number, '' if there is none or nobody may read it.
     """
 
     path: str = ''
     slot: str = ''
     subsystem: tuple[str, str] = ('', '')
     devname: str = ''
+    dsn: str = ''
 
 
 def path(addresses: collections.abc.Sequence[device.PciAddress]) -> str:
@@ -82,7 +85,7 @@ def whole(
         place,
         ids=_ids(function, place),
         slot=place.slot,
-        serial=function.serial,
+        serial=function.serial or place.dsn,
         path=place.path,
         dev_type=dev_type,
         models=models,
@@ -129,6 +132,7 @@ def _ids(function: nodedev.Function, place: Place) -> tuple[str, ...]:
     suffix = f'.{part}' if part else ''
     found = (
         ('sn', function.serial, suffix),
+        ('dsn', place.dsn, suffix),
         ('slot', place.slot, suffix),
         ('path', place.path, ''),
         ('pci', str(function.address), ''),

@@ -21,6 +21,7 @@ from nova_accel.backends.libvirt import discovery
 from nova_accel.backends.libvirt import guest
 from nova_accel.backends.libvirt import mdev
 from nova_accel.backends.libvirt import render
+from nova_accel.backends.libvirt import sysfs
 from nova_accel.core import device
 from nova_accel.core import upkeep
 from nova_accel import exception
@@ -44,6 +45,7 @@ class LibvirtBackend(base.Backend):
     :param clock: monotonic seconds.
     :param wrap: applied to libvirt objects that come in lists. In
         nova-compute, ``driver._host._wrap_libvirt_proxy``.
+    :param privileged: reads what only root may; None: nobody does.
     """
 
     def __init__(
@@ -54,9 +56,10 @@ class LibvirtBackend(base.Backend):
         resync_interval: float = RESYNC_INTERVAL,
         clock: collections.abc.Callable[[], float] = time.monotonic,
         wrap: collections.abc.Callable[[ty.Any], ty.Any] = _itself,
+        privileged: sysfs.Privileged | None = None,
     ) -> None:
         self._found = discovery.Discovery(
-            connect, sysfs_root, resync_interval, clock, wrap
+            connect, sysfs_root, resync_interval, clock, wrap, privileged
         )
         self._mdevs = mdev.Mdevs(self._found)
 

@@ -45,6 +45,7 @@ class Cache:
         self._facts = facts.Facts()
         self._xml: dict[str, str] = {}
         self._slots: dict[str, str] = {}
+        self._serials: dict[device.PciAddress, str] = {}
         self._places: dict[str, assemble.Place] = {}
         self._devices: dict[str, device.Device] = {}
         self._view = device.HostView()
@@ -105,6 +106,9 @@ class Cache:
 
     def drop(self, name: str) -> None:
         """Forget a device that is gone. Unknown names are no error."""
+        function = self._facts.function(name)
+        if function is not None:
+            self._serials.pop(function.address, None)
         self._facts.remove(name)
         self._xml.pop(name, None)
 
@@ -123,6 +127,7 @@ class Cache:
     def recheck(self) -> None:
         """Look again at what libvirt does not tell, for every device."""
         self._slots = self._files.slots()
+        self._serials.clear()
         self._facts.stale.update(
             function.name for function in self._facts.functions()
         )
@@ -159,13 +164,30 @@ class Cache:
     def _locate(
         self, names: collections.abc.Iterable[str]
     ) -> list[nodedev.Function]:
-        functions = []
-        for name in sorted(names):
-            function = self._facts.function(name)
-            if function is not None:
-                self._places[name] = self._place(function)
-                functions.append(function)
+        found = (self._facts.function(name) for name in sorted(names))
+        functions = [function for function in found if function is not None]
+        self._read_serials(functions)
+        for function in functions:
+            self._places[function.name] = self._place(function)
         return functions
+
+    def _read_serials(
+        self, functions: collections.abc.Iterable[nodedev.Function]
+    ) -> None:
+        """Learn the serial numbers of functions that are new here.
+
+        Those that could not be read are read again with everything else.
+        """
+        unread = [
+            function.address
+            for function in functions
+            if not _is_virtual(function)
+            and function.class_id[:2] not in device.HOST_CLASSES
+            and function.address not in self._serials
+        ]
+        if unread and self._files:
+            self._serials.update(dict.fromkeys(unread, ''))
+            self._serials.update(self._files.device_serials(unread))
 
     def _place(self, function: nodedev.Function) -> assemble.Place:
         address = function.address
@@ -175,6 +197,7 @@ class Cache:
             slot=self._slots.get(slot, ''),
             subsystem=self._files.subsystem(address),
             devname=self._devname(function),
+            dsn=self._serials.get(address, ''),
         )
 
     def _way(self, function: nodedev.Function) -> list[device.PciAddress]:

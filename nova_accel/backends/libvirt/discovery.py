@@ -48,6 +48,7 @@ class Discovery:
         nothing seems to have happened.
     :param clock: monotonic seconds.
     :param wrap: see ``Session``.
+    :param privileged: see ``Sysfs``.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Discovery:
         resync_interval: float,
         clock: collections.abc.Callable[[], float],
         wrap: collections.abc.Callable[[ty.Any], ty.Any],
+        privileged: sysfs.Privileged | None = None,
     ) -> None:
         self._connect = connect
+        self._privileged = privileged
         self._sysfs_root = sysfs_root
         self._interval = resync_interval
         self._clock = clock
@@ -196,7 +199,7 @@ class Discovery:
 
     def _files(self, current: session.Session) -> sysfs.Sysfs:
         own = '/sys' if current.local else None
-        return sysfs.Sysfs(self._sysfs_root or own)
+        return sysfs.Sysfs(self._sysfs_root or own, self._privileged)
 
     def _digest(
         self, source: reader.Reader, full: bool, listing: bool

@@ -11,17 +11,31 @@
 # under the License.
 """What sysfs knows about PCI devices and libvirt does not tell.
 
-Only for a libvirt that runs on this machine. World-readable files only; a
-file that is missing or unreadable is an answer ('unknown'), not an error.
+Only for a libvirt that runs on this machine. World-readable files only, but
+for the configuration space, which root alone can read as a whole. A file that
+is missing or unreadable is an answer ('unknown'), not an error.
 """
 
 import collections
+import collections.abc
 import dataclasses
+import logging
 import os
 import re
 
+from nova_accel.backends.libvirt import config_space
 from nova_accel.core import device
 from nova_accel.core import upkeep
+
+LOG = logging.getLogger(__name__)
+
+Privileged = collections.abc.Callable[
+    [list[str]], collections.abc.Mapping[str, str]
+]
+"""Reads configuration spaces as root: address -> hex digits."""
+
+# What anybody may read of it.
+_PUBLIC = 64
 
 _RESOLUTION = re.compile(r'(\d+)x(\d+)', re.ASCII)
 _PAIR = re.compile(r'(\w+)\s*[=:]\s*([^,\n]+)')
@@ -88,10 +102,14 @@ class Sysfs:
 
     :param root: ``/sys``; None for a libvirt on another machine, about
         which nothing is known here.
+    :param privileged: asked for what we may not read ourselves.
     """
 
-    def __init__(self, root: str | None) -> None:
+    def __init__(
+        self, root: str | None, privileged: Privileged | None = None
+    ) -> None:
         self._root = root
+        self._privileged = privileged
 
     def __bool__(self) -> bool:
         return self._root is not None
@@ -114,6 +132,50 @@ class Sysfs:
             if address:
                 found[address] = name
         return found
+
+    def device_serials(
+        self, addresses: collections.abc.Iterable[device.PciAddress]
+    ) -> dict[device.PciAddress, str]:
+        """Return the Device Serial Number of functions, '' if one has none.
+
+        Those of which nobody may read it are left out. One question for all
+        of them to whoever is privileged, if there is any.
+        """
+        asked = tuple(addresses)
+        spaces = {at: self._config(at) for at in asked}
+        shut = [str(at) for at in asked if len(spaces[at]) == _PUBLIC]
+        if shut and self._privileged is not None:
+            for address, digits in self._ask(shut).items():
+                at = device.PciAddress.parse(address)
+                spaces[at] = bytes.fromhex(digits)
+        return {
+            at: config_space.serial(space)
+            for at, space in spaces.items()
+            if len(space) > _PUBLIC
+        }
+
+    def _ask(self, addresses: list[str]) -> collections.abc.Mapping[str, str]:
+        try:
+            assert self._privileged is not None
+            return self._privileged(addresses)
+        except Exception as error:
+            LOG.warning(
+                'The serial numbers of %d PCI devices cannot be read: the '
+                'privileged helper of nova does not answer: %s',
+                len(addresses),
+                error,
+            )
+            return {}
+
+    def _config(self, address: device.PciAddress) -> bytes:
+        if self._root is None:
+            return b''
+        path = f'bus/pci/devices/{address}/config'
+        try:
+            with open(os.path.join(self._root, path), 'rb') as file:
+                return file.read()
+        except OSError:
+            return b''
 
     def devname(self, address: device.PciAddress) -> str:
         """Return the network interface of a function, '' if none."""

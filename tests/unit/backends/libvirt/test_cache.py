@@ -11,6 +11,7 @@
 # under the License.
 import dataclasses
 import os
+import pathlib
 
 import fixtures
 
@@ -22,6 +23,7 @@ from nova_accel.testing import node_file
 from nova_accel.testing import node_xml
 from nova_accel.testing import nodes
 from tests.unit.backends.libvirt import common
+from tests.unit.backends.libvirt import test_config_space
 
 GPU = node_xml.BENCH_GPU
 NIC = node_xml.Product('8086', '1572', '020000', driver='i40e')
@@ -263,3 +265,79 @@ class LocalTest(common.TestCase):
         self.cache.recheck_interfaces()
         port = common.by_address(self.cache.view(), '0000:5e:00.0')
         self.assertEqual('ib0', port.devname)
+
+
+class SerialTest(common.TestCase):
+    """Serial numbers that only a configuration space tells."""
+
+    SPACE = test_config_space.space((0x100, 3, 0, test_config_space.NUMBER))
+    TEXT = test_config_space.TEXT
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.useFixture(fixtures.TempDir()).path
+        self.asked = []
+        self.space = self.SPACE
+        self.cache = cache.Cache(sysfs.Sysfs(self.root, self.ask))
+
+    def ask(self, addresses):
+        self.asked.append(sorted(addresses))
+        return dict.fromkeys(addresses, self.space.hex())
+
+    def put(self, address, product=GPU, **kwargs):
+        path = pathlib.Path(self.root, 'bus/pci/devices', address)
+        path.mkdir(parents=True, exist_ok=True)
+        path.joinpath('config').write_bytes(self.SPACE[:64])
+        xml = node_xml.function(address, product, **kwargs)
+        self.cache.put(node_xml.name_of(address), xml)
+
+    def ids(self, address=FIRST):
+        view = self.cache.view()
+        return common.by_address(view, address).ids
+
+    def test_it_comes_after_vital_product_data_and_before_places(self):
+        self.put(FIRST)
+        self.put(SECOND, serial='42')
+        self.assertEqual(f'dsn:{self.TEXT}', self.ids()[0])
+        self.assertEqual(
+            ['sn:42', f'dsn:{self.TEXT}'], list(self.ids(SECOND)[:2])
+        )
+        first, second = (
+            common.by_address(self.cache.view(), each).serial
+            for each in (FIRST, SECOND)
+        )
+        self.assertEqual((self.TEXT, '42'), (first, second))
+
+    def test_all_that_is_new_is_asked_about_at_once(self):
+        self.put(FIRST)
+        self.put(SECOND)
+        self.cache.view()
+        self.assertEqual([[FIRST, SECOND]], self.asked)
+        # What changes about a card asks nothing.
+        self.put(FIRST, _bound_to_vfio(GPU))
+        self.assertEqual(f'dsn:{self.TEXT}', self.ids()[0])
+        self.assertEqual(1, len(self.asked))
+
+    def test_another_card_at_an_address_is_asked(self):
+        self.put(FIRST)
+        self.cache.view()
+        self.cache.drop(node_xml.name_of(FIRST))
+        self.space = bytes(4096)
+        self.put(FIRST)
+        self.assertTrue(self.ids()[0].startswith('path:'), self.ids())
+
+    def test_everything_is_asked_again_with_everything_else(self):
+        self.put(FIRST)
+        self.cache.view()
+        self.space = bytes(4096)
+        self.cache.recheck()
+        self.assertTrue(self.ids()[0].startswith('path:'), self.ids())
+        self.assertEqual(2, len(self.asked))
+
+    def test_virtual_functions_and_bridges_are_not_asked(self):
+        virtual = '0000:3b:00.4'
+        self.put(FIRST, virtual=[virtual])
+        self.put(virtual, physical=FIRST)
+        self.put(SECOND, dataclasses.replace(GPU, class_id='060400'))
+        self.assertEqual(f'dsn:{self.TEXT}.vf0', self.ids(virtual)[0])
+        self.assertEqual([[FIRST]], self.asked)

@@ -19,6 +19,7 @@ import testtools
 from nova_accel.backends.libvirt import sysfs
 from nova_accel.core import device
 from nova_accel.core import upkeep
+from tests.unit.backends.libvirt import test_config_space
 
 AT = device.PciAddress.parse('0000:3b:00.0')
 
@@ -170,3 +171,66 @@ class ReadingTest(testtools.TestCase):
         ):
             self.write(net__ens1__flags=flags, net__ens1__operstate=state)
             self.assertIs(expected, self.read().link, (flags, state))
+
+
+class SerialTest(testtools.TestCase):
+    """Configuration spaces, as far as one may read them."""
+
+    OTHER = device.PciAddress.parse('0000:5e:00.0')
+    SPACE = test_config_space.space((0x100, 3, 0, test_config_space.NUMBER))
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.useFixture(fixtures.TempDir()).path
+        self.asked = []
+
+    def write(self, address, config):
+        path = pathlib.Path(self.root, 'bus/pci/devices', str(address))
+        path.mkdir(parents=True)
+        path.joinpath('config').write_bytes(config)
+
+    def ask(self, addresses):
+        self.asked.append(addresses)
+        return {addresses[0]: self.SPACE.hex()}
+
+    def test_one_may_read_it(self):
+        self.write(AT, self.SPACE)
+        self.write(self.OTHER, bytes(256))
+        found = sysfs.Sysfs(self.root, self.ask)
+        self.assertEqual(
+            {AT: test_config_space.TEXT, self.OTHER: ''},
+            found.device_serials([AT, self.OTHER]),
+        )
+        self.assertEqual([], self.asked)
+
+    def test_root_alone_may(self):
+        for address in (AT, self.OTHER):
+            self.write(address, self.SPACE[:64])
+        found = sysfs.Sysfs(self.root, self.ask)
+        # Once for all; what root cannot read either is left out.
+        self.assertEqual(
+            {AT: test_config_space.TEXT},
+            found.device_serials([AT, self.OTHER]),
+        )
+        self.assertEqual([[str(AT), str(self.OTHER)]], self.asked)
+
+    def test_nobody_is_there_to_ask(self):
+        self.write(AT, self.SPACE[:64])
+        found = sysfs.Sysfs(self.root)
+        self.assertEqual({}, found.device_serials([AT]))
+
+    def test_whoever_is_asked_does_not_answer(self):
+        def broken(_addresses):
+            raise OSError('sudo: a password is required')
+
+        self.write(AT, self.SPACE[:64])
+        logger = self.useFixture(fixtures.FakeLogger())
+        found = sysfs.Sysfs(self.root, broken)
+        self.assertEqual({}, found.device_serials([AT]))
+        self.assertIn('a password is required', logger.output)
+
+    def test_there_is_no_such_device(self):
+        for root in (self.root, None):
+            found = sysfs.Sysfs(root, self.ask)
+            self.assertEqual({}, found.device_serials([AT]))
+        self.assertEqual([], self.asked)

@@ -471,6 +471,12 @@ class NoSuchDevice(AccelError):
     msg_fmt = 'no device %(device)r on this host: %(reason)s'
 
 
+class NotRemapped(AccelError):
+    """An operator's word on who is who cannot be taken."""
+
+    msg_fmt = '%(old)s cannot be found as %(new)s from now on: %(reason)s'
+
+
 class NotWritten(AccelError):
     """Placement did not take what an operator said."""
 

@@ -50,6 +50,7 @@ LOG = logging.getLogger(__name__)
 
 Claims = collections.abc.Iterable[inventory.Claim]
 Known = collections.abc.Mapping[str, inventory.KnownProvider]
+Places = collections.abc.Mapping[str, str | None]
 
 
 class Manager:
@@ -77,9 +78,12 @@ class Manager:
         self._stuck: frozenset[inventory.Claim] = frozenset()
         self._ids = memo.Memo(_ids_in_use)
         self._who = memo.Memo(_who)
+        self._remaps = memo.Memo(_remaps)
         self._loose = memo.Memo(_loose)
         self._occupied = memo.Memo(_union)
         self._service = memo.Memo(inventory.service)
+        self._places = memo.Memo(_places)
+        self._followed: Places = {}
         self._described = memo.Memo(_described)
         # What is wrong with devices, until Placement has been told.
         self._faults: inventory.Faults = types.MappingProxyType({})
@@ -172,6 +176,23 @@ class Manager:
         """
         self._look(self.now.node, full=True)
 
+    @property
+    def places(self) -> Places:
+        """Where each PCI function is that a server holds, by its unit."""
+        return self._places(self.now.index, self._held)
+
+    def moved(self, places: Places) -> bool:
+        """Tell whether one is elsewhere than when ``followed`` was called."""
+        before = self._followed
+        return places is not before and any(
+            before[unit] != places[unit]
+            for unit in before.keys() & places.keys()
+        )
+
+    def followed(self, places: Places) -> None:
+        """Note that guests are defined with what is there."""
+        self._followed = places
+
     def _look(self, node: inventory.Node, full: bool = False) -> None:
         # A view must not be taken after one that was made later.
         with self._looking:
@@ -215,7 +236,9 @@ class Manager:
 
     def _in_use(self) -> identity.InUse:
         known = self._known
-        return self._ids(known, self._held, self._who(known))
+        return self._ids(
+            known, self._held, self._who(known), self._remaps(known)
+        )
 
     def _offer(
         self,
@@ -784,18 +807,37 @@ def _ids_in_use(
     known: Known,
     held: frozenset[inventory.Claim],
     who: collections.abc.Mapping[str, str],
+    remaps: collections.abc.Mapping[str, tuple[str, str]],
 ) -> identity.InUse:
     """Stable ids that are never changed again."""
     units = (inventory.read_unit(claim.unit) for claim in held)
     claimed = frozenset(unit.device for unit in units if unit is not None)
     ids = claimed.union(one.stable_id for one in known.values())
-    return identity.InUse(ids, claimed, who)
+    return identity.InUse(ids, claimed, who, remaps)
 
 
 def _who(known: Known) -> dict[str, str]:
     """Return what Placement remembers of devices, by short id."""
     traits = (trait for one in known.values() for trait in one.traits)
     return dict(filter(None, map(naming.read_who, traits)))
+
+
+def _remaps(known: Known) -> dict[str, tuple[str, str]]:
+    """Return what operators have said of devices, by short id."""
+    traits = (trait for one in known.values() for trait in one.traits)
+    found = filter(None, map(naming.read_remap, traits))
+    return {old: (new, who) for old, new, who in found}
+
+
+def _places(index: snapshot.Index, held: frozenset[inventory.Claim]) -> Places:
+    """Return the address of each unit that is no vGPU, None if not here."""
+    found: dict[str, str | None] = {}
+    for claim in held:
+        unit = inventory.read_unit(claim.unit)
+        if unit is not None and not unit.is_vgpu:
+            function = index.offer.locate(unit)
+            found[claim.unit] = str(function.address) if function else None
+    return found
 
 
 def _place(claim: inventory.Claim) -> tuple[str, str]:

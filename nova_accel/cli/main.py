@@ -22,21 +22,33 @@ from nova_accel.cli import check
 from nova_accel.cli import device
 from nova_accel.cli import devices
 from nova_accel.cli import doctor
+from nova_accel.cli import identify
 from nova_accel.cli import migrate
 from nova_accel.cli import outcome
+from nova_accel.cli import remap
 from nova_accel.cli import status
 
 # In the order in which one uses them. A command is a module with NAME, HELP,
 # DESCRIPTION, EPILOG, add_arguments(parser) and run(args), which returns the
 # exit code.
-COMMANDS = (devices, check, migrate, status, doctor, device)
+COMMANDS = (
+    devices,
+    check,
+    migrate,
+    status,
+    doctor,
+    device,
+    identify,
+    remap,
+)
 
 DESCRIPTION = """\
 Look at a compute host the way the nova_accel compute driver does: which
 accelerators it has, which of them the whitelist offers, and what nova's
 scheduler will see. Reads only; changes nothing, needs no OpenStack service
 and no credentials. Works on any libvirt connection, local or remote. Only
-doctor and device ask nova and Placement, on the compute host itself.
+doctor, device, identify and remap ask nova and Placement, on the compute host
+itself.
 """
 
 EPILOG = """\

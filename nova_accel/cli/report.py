@@ -230,5 +230,7 @@ def _telling(
     return (
         t
         for t in sorted(traits)
-        if t != naming.HOTPLUG and naming.read_who(t) is None
+        if t != naming.HOTPLUG
+        and naming.read_who(t) is None
+        and naming.read_at(t) is None
     )

@@ -19,6 +19,7 @@ compute host has no database.
 import collections.abc
 import contextlib
 import dataclasses
+import functools
 import importlib
 import logging
 import os
@@ -27,9 +28,11 @@ import typing as ty
 from nova_accel.cli import compute
 from nova_accel.core import facts
 from nova_accel.core import invariant
+from nova_accel.core import remapping
 from nova_accel import exception
 
 if ty.TYPE_CHECKING:
+    from nova_accel.core import inventory
     from nova_accel import device_rpc
     from nova_accel import manager
     from nova_accel.virt import wards
@@ -72,16 +75,52 @@ class Visit:
         """
         from nova_accel.virt import wards
 
+        return wards.wards(*self.recognised())
+
+    def recognised(self) -> 'tuple[facts.Facts, inventory.Service]':
+        """Ask everybody, and go by what Placement says of who is who.
+
+        :raises WitnessUnavailable: somebody does not answer.
+        """
         found = self.look()
         known = {
             rp: placed.known
             for rp, placed in found.providers.items()
             if placed.known is not None
         }
-        # What Placement remembers says who is who, too.
         self.accel.providers(found.node, known)
         found = dataclasses.replace(found, offer=self.accel.now.offer)
-        return wards.wards(found, self.accel.service)
+        return found, self.accel.service
+
+    def remap(
+        self, plan: remapping.Plan, dry_run: bool
+    ) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+        """Write an operator's word on who is who.
+
+        :returns: provider -> traits that were added and taken back.
+        :raises NotWritten: Placement did not take it.
+        """
+        from nova_accel.virt import wards
+
+        changes = {}
+        # Last the one that says so: no two say different things meanwhile.
+        others = sorted(
+            provider
+            for provider, one in self.accel.known.items()
+            if provider != plan.provider
+            and plan.traits(provider, one.traits) != one.traits
+        )
+        for provider in (*others, plan.provider):
+            changed = wards.rewrite(
+                self.context,
+                self.client,
+                provider,
+                functools.partial(plan.traits, provider),
+                dry_run,
+            )
+            if any(changed):
+                changes[provider] = changed
+        return changes
 
     def tell(self, discover: bool, seconds: int) -> str | None:
         """Have nova-compute go by what Placement says now.

@@ -17,7 +17,9 @@ The rules, in this order:
    card alone carries it: a serial number before a place, and of two places
    the one that a claim names.
 2. Otherwise the first id, best source first, that no other card carries.
-3. Two cards that cannot be told apart have none: ambiguity is refused,
+3. Where an operator has said that what is found as one id is what went by
+   another (``nova-accel remap``), it goes by that one, and nothing else does.
+4. Two cards that cannot be told apart have none: ambiguity is refused,
    never guessed. The same holds for a card that shares the id by which a
    provider already goes: either could be the one that is in use.
 
@@ -89,6 +91,9 @@ class InUse:
     who: collections.abc.Mapping[str, str] = dataclasses.field(
         default_factory=dict
     )
+    remaps: collections.abc.Mapping[str, tuple[str, str]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def knows(self, stable_id: str) -> bool:
         """Tell whether something went by an id; pools keep short ones."""
@@ -131,6 +136,13 @@ def is_place(stable_id: str) -> bool:
 def place_of(stable_id: str) -> str:
     """Return the part of an id that says where, '' if none does."""
     return stable_id.rpartition(':')[0] if is_place(stable_id) else ''
+
+
+def make_of(stable_id: str) -> str:
+    """Return the make that an id of a place names, '' of any other."""
+    if not is_place(stable_id):
+        return ''
+    return stable_id.rpartition(':')[2].partition('@')[0]
 
 
 def carried(dev: device.Device) -> tuple[str, ...]:
@@ -187,6 +199,36 @@ _IN_DOUBT = (
 )
 
 
+class _Remaps:
+    """What operators have said of ids.
+
+    :ivar olds: ids that go to whom an operator has named, and nobody else.
+    """
+
+    def __init__(self, in_use: InUse) -> None:
+        self._by_new: dict[tuple[str, str], str] = {}
+        if in_use.remaps:
+            for stable_id in in_use.known:
+                found = in_use.remaps.get(naming.short_id(stable_id))
+                if found is not None:
+                    self._by_new[found] = stable_id
+        self.olds = frozenset(self._by_new.values())
+
+    def old(
+        self, dev: device.Device, ids: collections.abc.Iterable[str]
+    ) -> str | None:
+        """Return the id that a card has by an operator's word."""
+        if not self._by_new:
+            return None
+        hits = (
+            self._by_new.get(
+                (naming.short_id(i), naming.short_id(who(i, dev)))
+            )
+            for i in ids
+        )
+        return next((old for old in hits if old is not None), None)
+
+
 class _Work:
     """One run of ``establish``."""
 
@@ -203,8 +245,9 @@ class _Work:
             tuple(naming.fit(node_name, i) for i in carried(card.device))
             for card in cards
         ]
+        self._remaps = _Remaps(in_use)
         self._ids = [
-            tuple(i for i in ids if may_be(i, card.device, in_use))
+            self._fitting(card.device, ids)
             for card, ids in zip(cards, self._carried, strict=True)
         ]
         self._carriers: dict[str, list[device.Device]] = {}
@@ -212,6 +255,18 @@ class _Work:
             for stable_id in ids:
                 self._carriers.setdefault(stable_id, []).append(card.device)
         self._makes = collections.Counter(make(card.device) for card in cards)
+
+    def _fitting(
+        self, dev: device.Device, ids: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Return the ids by which a card may go, best first."""
+        own = tuple(
+            i
+            for i in ids
+            if i not in self._remaps.olds and may_be(i, dev, self._in_use)
+        )
+        old = self._remaps.old(dev, ids)
+        return own if old is None else (old, *own)
 
     def done(self) -> Identities:
         chosen: dict[str, topology.Card] = {}
@@ -233,7 +288,10 @@ class _Work:
             others = [
                 i
                 for i in all_ids
-                if i in self._held and i != choice and self._may_be(i, card)
+                if i in self._held
+                and i != choice
+                and i not in self._remaps.olds
+                and self._may_be(i, card)
             ]
             if others:
                 doubts[name] = _IN_DOUBT.format(choice, others[0])
@@ -256,6 +314,9 @@ class _Work:
     def _choose(
         self, dev: device.Device, ids: tuple[str, ...], known: list[str]
     ) -> str | None:
+        if ids and ids[0] in self._remaps.olds:
+            # Said by an operator: no other of its ids will do.
+            return ids[0] if len(self._carriers[ids[0]]) == 1 else None
         sure = [i for i in known if not is_place(i)]
         held = [i for i in known if i in self._held]
         usable = sure or held or known or ids

@@ -35,6 +35,8 @@ _MAX_SYMBOL = 255
 _MAX_RULE = 40
 
 _WHO = 'CUSTOM_ACCEL_WHO_'
+_AT = 'CUSTOM_ACCEL_AT_'
+_IS = 'CUSTOM_ACCEL_IS_'
 _POOL = 'pool'
 HOST_WIDE = 'host'
 
@@ -256,6 +258,43 @@ def read_who(trait: str) -> tuple[str, str] | None:
     """Return the short id and the hash in ``who_trait``, None for others."""
     short, _, who = trait.removeprefix(_WHO).partition('_')
     return (short, who) if trait.startswith(_WHO) and who else None
+
+
+def at_trait(stable_id: str, address: object) -> str:
+    """Trait that tells where a device was seen last.
+
+    An attribute for people, by which nothing is recognised.
+    """
+    return f'{_AT}{short_id(stable_id)}_{custom(str(address))[7:]}'
+
+
+@functools.lru_cache(maxsize=8192)
+def read_at(trait: str) -> tuple[str, str] | None:
+    """Return the short id and the address in ``at_trait``, None for others."""
+    short, _, where = trait.removeprefix(_AT).partition('_')
+    parts = where.split('_')
+    if not trait.startswith(_AT) or len(parts) != 4:
+        return None
+    domain, bus, slot, function = parts
+    return short, f'{domain}:{bus}:{slot}.{function}'.lower()
+
+
+def remap_trait(old: str, new: str, who: str) -> str:
+    """Trait of an operator's word: what was found as ``new`` is ``old``.
+
+    :param who: all by which the device that was found is told from another.
+    """
+    return f'{_IS}{short_id(old)}_{short_id(new)}_{short_id(who)}'
+
+
+@functools.lru_cache(maxsize=8192)
+def read_remap(trait: str) -> tuple[str, str, str] | None:
+    """Return the three short ids in ``remap_trait``, None for others."""
+    parts = trait.removeprefix(_IS).split('_')
+    if not trait.startswith(_IS) or len(parts) != 3:
+        return None
+    old, new, who = parts
+    return old, new, who
 
 
 def model_trait(model_name: str) -> str:

@@ -108,6 +108,7 @@ class Snapshot:
         """
         return (
             (self.node, self.rules) == (node, rules)
+            and ids.remaps == self.ids.remaps
             and ids.known - self.ids.known <= self.offer.cards.keys()
             and (ids.held ^ self.ids.held).isdisjoint(self.offer.contested)
             and self._fits(ids)

@@ -184,9 +184,34 @@ def note(
     :returns: see ``say``.
     :raises NotWritten: Placement did not take it.
     """
+    return rewrite(
+        context,
+        client,
+        provider,
+        lambda traits: states.changed(traits, verb, part),
+        dry_run,
+    )
+
+
+def rewrite(
+    context: nova_context.RequestContext,
+    client: ty.Any,
+    provider: str,
+    change: collections.abc.Callable[
+        [collections.abc.Iterable[str]], frozenset[str]
+    ],
+    dry_run: bool = False,
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Change the traits of a provider.
+
+    :param provider: its uuid.
+    :param change: from the traits that it has to those it is to have.
+    :returns: the traits that were added and those that were taken back.
+    :raises NotWritten: Placement did not take it.
+    """
     for _ in range(_TRIES):
         before = client.get_provider_traits(context, provider)
-        after = states.changed(before.traits, verb, part)
+        after = change(before.traits)
         more = after - frozenset(before.traits)
         less = frozenset(before.traits) - after
         if dry_run or not (more or less):

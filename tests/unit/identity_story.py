@@ -28,6 +28,7 @@ from nova_accel.core import identity
 from nova_accel.core import invariant
 from nova_accel.core import inventory
 from nova_accel.core import naming
+from nova_accel.core import remapping
 from nova_accel.core import states
 from nova_accel.core import whitelist
 from nova_accel import exception
@@ -109,6 +110,8 @@ class Story:
         self.servers = 0
         # Ids that cards went by which nothing in this world tells apart.
         self.confused: set[str] = set()
+        # Ids that an operator has decided on -> what the card told then.
+        self.decided: dict[str, str] = {}
         # New ids of cards that may be in the place of one that is away.
         self.suspects: set[str] = set()
         self.restart()
@@ -117,7 +120,7 @@ class Story:
         make = self.rng.choice(MAKES)
         self.serials += 1
         serial = self.rng.choice([f'{self.serials:06}'] * 4 + ['', '', '1234'])
-        return hardware.Card(make, serial)
+        return hardware.Card(make, serial, deep=self.rng.random() < 0.3)
 
     # nova-compute
 
@@ -135,11 +138,18 @@ class Story:
             self.check_providers(providers)
             self.known = {
                 one.uuid: inventory.KnownProvider(
-                    one.stable_id, one.inventories, one.traits
+                    one.stable_id,
+                    one.inventories,
+                    one.traits | self.said(one.uuid),
                 )
                 for one in providers
                 if not one.retired
             }
+
+    def said(self, rp: str) -> set[str]:
+        """Traits that we keep because they are not ours."""
+        one = self.known.get(rp)
+        return set(filter(naming.read_remap, one.traits)) if one else set()
 
     def check_providers(self, providers) -> None:
         names = [one.uuid for one in providers]
@@ -393,7 +403,10 @@ class Story:
             head is not None and carriers[stable_id, identity.make(head)] > 1
         )
         if found is not None:
-            _hold(not many, f'{stable_id} is ambiguous and was not refused')
+            _hold(
+                not many or stable_id in self.decided,
+                f'{stable_id} is ambiguous and was not refused',
+            )
             self.check_found(given, stable_id, found.function)
             return
         self.counts['ambiguous' if many else 'refused'] += 1
@@ -411,6 +424,7 @@ class Story:
             or many
             or bool(others)
             or stable_id in self.confused
+            or stable_id in self.decided
             # Another card might sit there: it gained a serial number, or
             # lost it.
             or (identity.is_place(stable_id) and given.serial != head_told),
@@ -427,7 +441,8 @@ class Story:
             return
         # Nothing in this world tells these two apart.
         _hold(
-            card.make == given.card.make and given.serial == card.told,
+            card.make == given.card.make
+            and self.decided.get(stable_id, given.serial) == card.told,
             f'{given.server} got another card for {stable_id}',
         )
         self.confused.add(stable_id)
@@ -447,45 +462,74 @@ class Story:
 
     def check_witnesses(self) -> None:
         """What an audit says: nothing but that devices are not here."""
-        now = self.manager.now
-        guests = collections.defaultdict(set)
-        for unit, assignment in self.backend.prepared.items():
-            for claim, given in self.given.items():
-                if claim.unit == unit:
-                    guests[given.server].add(
-                        assignment.mdev_uuid
-                        or str(assignment.function.address)
-                    )
-        findings = invariant.check(
-            facts.Facts(
-                NODE,
-                now.offer,
-                {
-                    rp: facts.Placed(
-                        naming.provider_name(NODE.name, one.stable_id),
-                        one,
-                        self.allocations(rp),
-                    )
-                    for rp, one in self.known.items()
-                },
-                tuple(
-                    facts.Server(
-                        given.server,
-                        frozenset({given.server}),
-                        frozenset({given.claim}),
-                        state=facts.STOPPED,
-                    )
-                    for given in self.given.values()
-                ),
-                mdevs=frozenset(mdev.uuid for mdev in now.view.mdevs),
-                ours=now.ours,
-                strangers=self.manager.strangers,
-                seen=self.manager.seen,
-                held=self.manager.held,
-            )
-        )
+        findings = invariant.check(self.evidence())
         bad = [f for f in findings if f.kind != invariant.NO_DEVICE]
         _hold(not bad, '; '.join(map(str, bad)))
+
+    def evidence(self) -> facts.Facts:
+        """What an audit goes by."""
+        now = self.manager.now
+        return facts.Facts(
+            NODE,
+            now.offer,
+            {
+                rp: facts.Placed(
+                    naming.provider_name(NODE.name, one.stable_id),
+                    one,
+                    self.allocations(rp),
+                )
+                for rp, one in self.known.items()
+            },
+            tuple(
+                facts.Server(
+                    given.server,
+                    frozenset({given.server}),
+                    frozenset({given.claim}),
+                    state=facts.STOPPED,
+                )
+                for given in self.given.values()
+            ),
+            mdevs=frozenset(mdev.uuid for mdev in now.view.mdevs),
+            ours=now.ours,
+            strangers=self.manager.strangers,
+            seen=self.manager.seen,
+            held=self.manager.held,
+        )
+
+    def decide(self) -> None:
+        """An operator says which card it is that a server does not find."""
+        for given in list(self.given.values()):
+            stable_id = inventory.read_unit(given.claim.unit).device
+            head = self.head_of(given.card)
+            if head is None or stable_id in self.manager.now.offer.cards:
+                continue
+            if stable_id in self.confused or self.rng.random() < 0.5:
+                continue
+            try:
+                plan = remapping.plan(
+                    self.evidence(),
+                    self.manager.service,
+                    stable_id,
+                    str(head.address),
+                )
+            except (exception.NotRemapped, exception.NoSuchDevice):
+                self.counts['not decided'] += 1
+                continue
+            self.decided[stable_id] = head.serial
+            self.known = {
+                rp: dataclasses.replace(
+                    one, traits=plan.traits(rp, one.traits)
+                )
+                for rp, one in self.known.items()
+            }
+            self.update()
+            found = self.attach(given.server, given.claim)
+            _hold(
+                found is not None
+                and self.sight.owners[found.function.name] is given.card,
+                f'{stable_id} was said to be {plan.new}, and is not',
+            )
+            self.counts['decided'] += 1
 
     def allocations(self, rp: str):
         found = {}
@@ -535,4 +579,5 @@ def tell(seed: int) -> collections.Counter[str]:
             story.operate()
         story.change()
         story.check()
+        story.decide()
     return story.counts

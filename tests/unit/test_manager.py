@@ -883,3 +883,60 @@ class RememberTest(testtools.TestCase):
             'a',
             [vgpu(1, 0)],
         )
+
+
+class MovedTest(testtools.TestCase):
+    """Whether something that is held is elsewhere now."""
+
+    def setUp(self):
+        super().setUp()
+        self.host = Host(WHOLE, held=[whole(5), whole(6)])
+        self.manager = self.host.manager
+        self.manager.followed(self.manager.places)
+
+    def look(self, *devices):
+        self.host.backend.rewire(devices)
+        self.manager.refresh()
+        return self.manager.places
+
+    def at(self, bus, now):
+        """Return the card that was on a bus where it is now."""
+        card = hosts.pci(bus)
+        address = dataclasses.replace(card.address, bus=now)
+        return dataclasses.replace(
+            card, address=address, name=f'pci_{address}', numa_node=0
+        )
+
+    def test_nothing_has(self):
+        places = self.manager.places
+        self.manager.refresh()
+        self.assertIs(places, self.manager.places)
+        self.assertFalse(self.manager.moved(places))
+
+    def test_one_has_until_it_was_followed(self):
+        places = self.look(self.at(5, 7), hosts.pci(6))
+        self.assertEqual(
+            {'sn:5': '0000:07:00.0', 'sn:6': '0000:06:00.0'}, places
+        )
+        self.assertTrue(self.manager.moved(places))
+        self.assertTrue(self.manager.moved(self.manager.places))
+        self.manager.followed(places)
+        self.assertFalse(self.manager.moved(self.manager.places))
+
+    def test_one_is_gone_and_comes_back(self):
+        for devices in ([hosts.pci(6)], [hosts.pci(5), hosts.pci(6)]):
+            places = self.look(*devices)
+            self.assertTrue(self.manager.moved(places))
+            self.manager.followed(places)
+
+    def test_what_nobody_holds_does_not_count(self):
+        places = self.look(hosts.pci(5), hosts.pci(6), self.at(7, 9))
+        self.assertFalse(self.manager.moved(places))
+
+    def test_a_claim_is_no_move(self):
+        self.manager.unclaim([whole(5)])
+        places = self.manager.places
+        self.assertFalse(self.manager.moved(places))
+        self.manager.followed(places)
+        self.manager.settle(frozenset([whole(6), whole(7)]))
+        self.assertFalse(self.manager.moved(self.manager.places))

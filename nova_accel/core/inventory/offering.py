@@ -217,7 +217,8 @@ def _vgpus(
         stable_id,
         rule,
         stocks,
-        _traits(rule, (card.device,), chosen) | {_who(stable_id, card.device)},
+        _traits(rule, (card.device,), chosen)
+        | _memory(stable_id, card.device),
         devices=_members(card, serving | mine.keys()),
         numa_node=card.device.numa_node,
         exclusive=not any(dev.mixed for dev in card.members),
@@ -289,8 +290,12 @@ def _traits(
     return frozenset(traits)
 
 
-def _who(stable_id: str, dev: device.Device) -> str:
-    return naming.who_trait(stable_id, identity.who(stable_id, dev))
+def _memory(stable_id: str, dev: device.Device) -> set[str]:
+    """Traits that remember who a device is, and where it was last."""
+    return {
+        naming.who_trait(stable_id, identity.who(stable_id, dev)),
+        naming.at_trait(stable_id, dev.address),
+    }
 
 
 def _display_traits(
@@ -324,7 +329,7 @@ def _functions(
         rule,
         stocks,
         _traits(rule, (unit.function for unit in units))
-        | {_who(stable_id, card.device)},
+        | _memory(stable_id, card.device),
         devices=_members(card, mine),
         numa_node=card.device.numa_node,
         blocks=_blocks(rule, stocks),
@@ -374,7 +379,7 @@ def _pools_of(
             rule,
             (values.Stock(_pci_class(rule, devices[0]), units),),
             _traits(rule, devices).union(
-                _who(unit.id.device, unit.function) for unit in units
+                *(_memory(unit.id.device, unit.function) for unit in units)
             ),
             devices=devices,
             numa_node=nodes.pop() if len(nodes) == 1 else None,

@@ -183,17 +183,19 @@ class _Memory:
         return [one for short, one in self._where.items() if short not in here]
 
     def _replaces(self, stable_id: str) -> bool:
-        """Tell whether a new device may be in the place of one we knew.
+        """Tell whether a new device may be one we knew, or in its place.
 
         Where a device was that went by its serial number, or was part of a
-        pool, nobody knows any more.
+        pool, is not asked. One that goes by its place may have been moved.
         """
         if not self._away:
             return False
         card = self._offer.cards[stable_id]
-        mine = set(map(identity.place_of, identity.carried(card.device)))
+        mine = {'', *map(identity.place_of, identity.carried(card.device))}
+        kind = identity.make(card.device)
         return any(
-            identity.place_of(one.stable_id) in mine | {''}
+            identity.place_of(one.stable_id) in mine
+            or identity.make_of(one.stable_id) == kind
             for one in self._away
         )
 

@@ -213,11 +213,11 @@ def _other(
     traits |= {
         t
         for t in memory.traits
-        if not naming.is_missing_trait(t) and t != _MISMATCH
+        if not naming.is_missing_trait(t) and not t.startswith(_MISMATCH)
     }
     if _is_absent(host.offer, stable_id, here):
         traits |= {naming.MISSING}
-        if here and _is_taken(host.offer, stable_id):
+        if here and _is_taken(host, stable_id, memory):
             traits |= {_MISMATCH}
     wrong = host.faults.get(stable_id, frozenset())
     traits |= set(map(states.trait, wrong))
@@ -278,7 +278,12 @@ def _missing(
     if not naming.is_pool(stable_id):
         return frozenset(), frozenset()
     present = host.offer.present
-    in_use = frozenset(map(naming.missing_trait, _cards(here) - present))
+    lost = _cards(here) - present
+    in_use = frozenset(map(naming.missing_trait, lost)).union(
+        states.trait(states.MISMATCH, each)
+        for each in lost
+        if _is_taken(host, each, memory)
+    )
     idle = {
         trait
         for trait in (memory.traits if memory else ())
@@ -298,7 +303,7 @@ def _away(
     """Yield what is remembered of devices that no provider offers now."""
     offered = host.offer.offered
     for trait in memory.traits:
-        who = naming.read_who(trait)
+        who = naming.read_who(trait) or naming.read_at(trait)
         if who is not None and who[0] not in offered:
             yield trait
 
@@ -327,10 +332,26 @@ def _is_absent(offer: values.Offer, stable_id: str, here: _Held) -> bool:
     )
 
 
-def _is_taken(offer: values.Offer, stable_id: str) -> bool:
+def _is_taken(
+    host: _Host, stable_id: str, memory: values.KnownProvider | None
+) -> bool:
     """Tell whether another device is where this one was."""
     place = identity.place_of(stable_id)
-    return bool(place) and place in map(identity.place_of, offer.present)
+    if place:
+        return place in map(identity.place_of, host.offer.present)
+    # Addresses move: one that we know from elsewhere took nobody's place.
+    short = naming.short_id(stable_id)
+    strange = {
+        str(card.device.address)
+        for other, card in host.offer.cards.items()
+        if states.NOT_READY in host.service.own.get(other, ())
+    }
+    return any(
+        (at := naming.read_at(trait)) is not None
+        and at[0] == short
+        and at[1] in strange
+        for trait in (memory.traits if memory else ())
+    )
 
 
 def _is_awaited(offer: values.Offer, stable_id: str) -> bool:

@@ -513,6 +513,7 @@ class VgpuTest(testtools.TestCase):
                 'CUSTOM_ACCEL_VENDOR_10DE',
                 'CUSTOM_ACCEL_PRODUCT_10DE_1EB8',
                 naming.who_trait('sn:1', '10de-1eb8'),
+                naming.at_trait('sn:1', '0000:01:00.0'),
                 'CUSTOM_ACCEL_MODEL_GRID_T4_1B',
                 'HW_GPU_MAX_DISPLAY_HEADS_4',
                 'HW_GPU_RESOLUTION_W1024H768',

@@ -119,10 +119,15 @@ class CardTest(testtools.TestCase):
         host.change('sn:9', 'enable')
         self.assertEqual(0, host.counts('sn:9')[1])
 
-    def test_in_another_place_it_is_ready(self):
+    def test_in_another_place_it_may_be_the_one_that_is_away(self):
         host = Host(CARD, card(1, ids=('slot:1',)))
         host.devices = (card(2, ids=('slot:2',)),)
-        self.assertEqual(0, host.counts('slot:2:10de-1eb8')[1])
+        self.assertEqual((2, 2, {NOT_READY}), host.counts('slot:2:10de-1eb8'))
+
+    def test_another_make_in_another_place_is_ready(self):
+        host = Host(CARD, card(1, ids=('slot:1',)))
+        host.devices = (card(2, ids=('slot:2',), vendor_id='1002'),)
+        self.assertEqual(0, host.counts('slot:2:1002-1eb8')[1])
 
     def test_another_make_in_the_place_of_one_in_use(self):
         host = Host(CARD, card(1, ids=('slot:1',)))

@@ -1,0 +1,195 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""``nova-accel identify``: which device is which, and how that is known."""
+
+import argparse
+import collections.abc
+import json
+import sys
+import typing as ty
+
+from nova_accel.cli import doctor
+from nova_accel.cli import options
+from nova_accel.cli import outcome
+from nova_accel.cli import survey
+from nova_accel.cli import text
+from nova_accel.core import whereabouts
+from nova_accel import exception
+
+if ty.TYPE_CHECKING:
+    from nova_accel.cli import visit
+
+NAME = 'identify'
+HELP = 'show which device is which, and what cannot be decided'
+DESCRIPTION = """\
+Show every device that the whitelist of this compute host names or that
+Placement remembers:
+
+  Stable id   what it goes by, whatever its address
+  Known by    what that was made from: serial, slot, path or address
+  Address     where it is now; Was at: where Placement saw it last
+  State       in service, or what keeps it out
+  Held by     how many servers hold something of it
+
+Below the table it says what cannot be decided and why, and of each device
+that is remembered and not here what it may be now. "nova-accel remap OLD NEW"
+takes the decision.
+
+To be run on the compute host, as a user who may read nova.conf and talk to
+libvirt (nova or root). It reads only. nova-compute may be running or not.
+"""
+EPILOG = """\
+examples:
+  nova-accel identify
+  nova-accel identify -f json | jq '.devices[] | select(.candidates != [])'
+
+exit codes:
+  0  every device is known, and here
+  1  something is not here, or cannot be decided
+  2  cannot look: nova.conf or the whitelist is wrong, or libvirt, Placement
+     or nova-conductor does not answer; wrong usage
+"""
+
+SECONDS = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_common(parser)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what ``remap`` takes, too."""
+    options.add_nova_conf(parser, 'where nova-compute looks for it')
+    parser.add_argument(
+        '-f',
+        '--format',
+        choices=('table', 'json'),
+        default='table',
+        help='how to print (default: %(default)s)',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look and print; 1 if anything is away or open, 2 if nothing is seen."""
+    return on_host(args, perform)
+
+
+def on_host(
+    args: argparse.Namespace,
+    action: collections.abc.Callable[['visit.Visit', argparse.Namespace], int],
+) -> int:
+    """Do something on this host; 2 if it cannot be looked at."""
+    try:
+        from nova_accel.cli import visit
+
+        visit.configure(args.nova_conf)
+        with doctor._within(SECONDS):
+            return action(visit.begin(read_only=True), args)
+    except exception.InvalidWhitelist as error:
+        for problem in error.problems:
+            print(text.printable(str(problem)), file=sys.stderr)
+        outcome.complain('the whitelist is wrong')
+    except exception.AccelError as error:
+        outcome.complain(str(error))
+    except ImportError as error:
+        outcome.complain(f'{error}; it needs nova, and runs beside it')
+    return doctor.CANNOT_LOOK
+
+
+def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
+    """Show what is where on a host."""
+    return show(whereabouts.entries(*here.recognised()), args.format)
+
+
+def show(
+    entries: collections.abc.Sequence[whereabouts.Entry], form: str
+) -> int:
+    """Print what is where and return the exit code."""
+    ok = all(entry.place == whereabouts.HERE for entry in entries)
+    if form == 'json':
+        dump({'ok': ok, 'devices': [_record(entry) for entry in entries]})
+    else:
+        _print(entries)
+    return outcome.OK if ok else outcome.PROBLEM
+
+
+def dump(found: dict[str, ty.Any]) -> None:
+    """Print one document."""
+    json.dump({'version': 1, **found}, sys.stdout, indent=2)
+    print()
+
+
+def _record(entry: whereabouts.Entry) -> dict[str, ty.Any]:
+    return {
+        'id': entry.id or None,
+        'known_by': survey.source(entry.id) or None,
+        'place': entry.place,
+        'address': entry.address or None,
+        'address_before': entry.before or None,
+        'device': entry.label or None,
+        'state': entry.state,
+        'provider': entry.provider or None,
+        'provider_name': entry.provider_name or None,
+        'servers': list(entry.servers),
+        'why': entry.why or None,
+        'candidates': list(entry.candidates),
+    }
+
+
+TITLES = (
+    'Stable id',
+    'Known by',
+    'Address',
+    'Was at',
+    'Device',
+    'State',
+    'Held by',
+)
+
+
+def _print(entries: collections.abc.Sequence[whereabouts.Entry]) -> None:
+    from nova_accel.cli import render
+
+    screen = render.Screen(sys.stdout)
+    screen.table(TITLES, map(_row, entries))
+    for entry in entries:
+        if entry.place == whereabouts.WITHHELD:
+            screen.line()
+            screen.line(f'{entry.address} is withheld: {entry.why}.')
+    for entry in entries:
+        if entry.place == whereabouts.AWAY:
+            _print_lost(screen, entry)
+
+
+def _row(entry: whereabouts.Entry) -> tuple[str, ...]:
+    return (
+        entry.id or 'none',
+        survey.source(entry.id),
+        entry.address or 'not here',
+        entry.before,
+        entry.label,
+        entry.state,
+        str(len(entry.servers) or ''),
+    )
+
+
+def _print_lost(screen: ty.Any, entry: whereabouts.Entry) -> None:
+    screen.line()
+    screen.line(f'{entry.id} is not here: {entry.why}.')
+    for server in entry.servers:
+        screen.line(f'  Held by server {server}, which does not start.')
+    if not entry.candidates:
+        screen.line('  Nothing here may be it.')
+    for candidate in entry.candidates:
+        screen.line(
+            f'  If it is {candidate}: nova-accel remap {entry.id} {candidate}'
+        )

@@ -33,6 +33,7 @@ from nova_accel.virt import host as accel_host
 from nova_accel.virt import hotplug
 from nova_accel.virt import live_migration
 from nova_accel.virt import mixin
+from nova_accel.virt import privileged
 from nova_accel.virt import stock
 from nova_accel.virt import takeover
 from nova_accel.virt.xapi import accel as xapi_accel
@@ -84,6 +85,7 @@ class LibvirtAccelDriver(
             lambda: self._host.get_connection(),
             resync_interval=mixin.CONF.accel.resync_interval,
             wrap=lambda handle: self._host._wrap_libvirt_proxy(handle),
+            privileged=privileged.config_spaces,
         )
 
     def accel_node(self) -> inventory.Node:
@@ -112,13 +114,19 @@ class LibvirtAccelDriver(
             self.accel.now.offer, takeover.pci_devices(context, node)
         )
         # Before nova resumes guests.
-        healing.heal(context, host, self.accel, self._host)
+        healing.heal(context, host, self.accel, self._host, starting=True)
+        self.accel.followed(self.accel.places)
         self._takeover.begin(
             context,
             host,
             lambda each: frozenset(
                 self._get_all_assigned_mediated_devices(each)
             ),
+        )
+
+    def accel_heal(self, context: nova_context.RequestContext) -> bool:
+        return healing.heal(
+            context, self.virtapi._compute.host, self.accel, self._host
         )
 
     def accel_claims(

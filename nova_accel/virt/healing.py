@@ -47,12 +47,18 @@ def heal(
     host: str,
     accel: manager.Manager,
     hypervisor: ty.Any,
-) -> None:
-    """Bring the definitions of all guests up to date. Never raises.
+    starting: bool = False,
+) -> bool:
+    """Bring the definitions of all guests up to date.
+
+    One that cannot be is left with a word in the log.
 
     :param host: as nova names it.
     :param hypervisor: nova's ``libvirt.host.Host``.
+    :param starting: nova is at work on no server yet, whatever it says.
+    :returns: False: nova is at work on one that is to be defined anew.
     """
+    done = True
     instances = objects.InstanceList.get_by_host(
         context,
         host,
@@ -60,7 +66,7 @@ def heal(
     )
     for instance in instances:
         try:
-            _heal(instance, accel, hypervisor)
+            done &= _heal(instance, accel, hypervisor, starting)
         except nova_exception.InstanceNotFound:
             continue
         except Exception:
@@ -69,11 +75,15 @@ def heal(
                 'holds; hard-reboot it rather than start it',
                 instance.uuid,
             )
+    return done
 
 
 def _heal(
-    instance: objects.Instance, accel: manager.Manager, hypervisor: ty.Any
-) -> None:
+    instance: objects.Instance,
+    accel: manager.Manager,
+    hypervisor: ty.Any,
+    starting: bool,
+) -> bool:
     # What is being detached is not in it any more.
     leaving = attachment.leaving(records.of(instance).values())
     claims = [
@@ -83,21 +93,28 @@ def _heal(
         and not unit.is_vgpu
     ]
     if not claims:
-        return
+        return True
     guest = hypervisor.get_guest(instance)
     if guest.is_active():
-        return
+        return True
     wanted = [_address(instance.uuid, claim, accel) for claim in claims]
     theirs = {record.address for record in instance.pci_devices or ()}
     xml = readdressed(guest.get_xml_desc(dump_inactive=True), wanted, theirs)
-    if xml is not None:
-        LOG.info(
-            'Server %s: its devices have other addresses now (%s); its '
-            'guest is defined anew',
-            instance.uuid,
-            ', '.join(each or 'not here' for each in wanted),
-        )
-        hypervisor.write_instance_config(xml)
+    if xml is None:
+        return True
+    if not starting:
+        # What nova defines meanwhile must not be overwritten.
+        instance.refresh()
+        if instance.task_state:
+            return False
+    LOG.info(
+        'Server %s: its devices have other addresses now (%s); its guest is '
+        'defined anew',
+        instance.uuid,
+        ', '.join(each or 'not here' for each in wanted),
+    )
+    hypervisor.write_instance_config(xml)
+    return True
 
 
 def _address(

@@ -171,6 +171,7 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
                 provider, cacheonly=True
             )
         compute.rt.publish(context.elevated())
+        self._follow()
         return {
             device: sorted(marks)
             for device, marks in self.accel.service.marks.items()
@@ -199,6 +200,33 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
         self.accel_obey(context)
         return self.accel_caretaker.declare_clean(device)
 
+    def _follow(self) -> None:
+        """See to guests whose devices have other addresses than before.
+
+        Costs nothing while no device that a server holds has moved.
+        """
+        places = self.accel.places
+        if not self.accel.moved(places):
+            self.accel.followed(places)
+            return
+        try:
+            done = self.accel_heal(nova_context.get_admin_context())
+        except Exception:
+            LOG.exception(
+                'Guests could not be compared with where their devices are '
+                'now; that is tried again'
+            )
+            return
+        if done:
+            self.accel.followed(places)
+
+    def accel_heal(self, context: nova_context.RequestContext) -> bool:
+        """Define guests anew that do not run and whose devices have moved.
+
+        :returns: False: there is one left that nova is at work on.
+        """
+        return True
+
     def accel_audit(self, context: nova_context.RequestContext) -> None:
         """Log where nova, Placement and this host disagree. Never raises.
 
@@ -214,6 +242,7 @@ class AccelDriverMixin(driver.ComputeDriver):  # type: ignore[misc]
 
     def get_available_resource(self, nodename: str) -> dict[str, ty.Any]:
         self.accel.refresh()
+        self._follow()
         resources = super().get_available_resource(nodename)
         if not self.accel.idle:
             resources['stats'] = publication.into(

@@ -14,10 +14,14 @@
 import re
 import typing as ty
 
+import fixtures
 import testtools
 
 from nova_accel.testing import cloud
 
+from nova import objects
+
+from nova_accel.core import naming
 from nova_accel.virt import healing
 
 from tests.functional import rules
@@ -43,13 +47,23 @@ def renumbered(xmls: list[str]) -> list[str]:
     return re.sub(r'<bus>(\d+)</bus>', decimal, text).split('\0')
 
 
-class RenumberTest(cloud.CloudTestCase):
+class RenumberCase(cloud.CloudTestCase):
     def serials(self, server: dict[str, ty.Any]) -> set[str]:
         """Serial numbers of the devices in a server's guest."""
         view = self.computes['host1'].driver.accel.now.view
         found = {str(dev.address): dev.serial for dev in view.devices}
         return {found[at] for at in self.hostdevs('host1', server)}
 
+    def renumber(self) -> None:
+        """Let every card have another address."""
+        machine = self.connection_of('host1').machine
+        names = [name for name, kind in machine.names() if kind == 'pci']
+        xmls = renumbered([machine.describe(name) for name in names])
+        machine.unplug(*names)
+        machine.plug(*xmls)
+
+
+class RestartTest(RenumberCase):
     def test_each_server_keeps_its_cards(self) -> None:
         self.start_host('host1', 'a100', rules.A100)
         flavor = self.flavor(resources__CUSTOM_A100=1)
@@ -61,11 +75,7 @@ class RenumberTest(cloud.CloudTestCase):
         conn = self.connection_of('host1')
         for server in servers:
             conn.lookupByUUIDString(server['id']).destroy()
-        machine = conn.machine
-        names = [name for name, kind in machine.names() if kind == 'pci']
-        xmls = renumbered([machine.describe(name) for name in names])
-        machine.unplug(*names)
-        machine.plug(*xmls)
+        self.renumber()
         self.restart_compute_service('host1')
 
         # Before anybody starts them.
@@ -77,6 +87,128 @@ class RenumberTest(cloud.CloudTestCase):
         for server in servers:
             self._reboot_server(server, hard=True)
         self.assertEqual(serials, [self.serials(each) for each in servers])
+        self.assert_invariants()
+
+
+class DiscoveryTest(RenumberCase):
+    """Cards move while nova-compute runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_host('host1', 'a100', rules.A100)
+        flavor = self.flavor(resources__CUSTOM_A100=1)
+        self.servers = [self.boot(flavor) for _ in range(3)]
+        for server in self.servers:
+            self._stop_server(server)
+        self.before = self.found()
+
+    def found(self) -> list[set[str]]:
+        return [self.serials(each) for each in self.servers]
+
+    def addresses(self) -> list[list[str]]:
+        return [self.hostdevs('host1', each) for each in self.servers]
+
+    def heals(self) -> ty.Any:
+        return self.useFixture(
+            fixtures.MockPatchObject(healing, 'heal', side_effect=healing.heal)
+        ).mock
+
+    def test_a_periodic_defines_guests_anew(self) -> None:
+        providers = self.accel_providers('host1')
+        claims = [self.claims(each) for each in self.servers]
+        usages = self.usages('host1')
+        addresses = self.addresses()
+        heals = self.heals()
+        self.run_periodic()
+        heals.assert_not_called()
+        self.renumber()
+        self.run_periodic()
+        self.assertEqual(1, heals.call_count)
+        self.assertEqual(self.before, self.found())
+        self.assertNotEqual(addresses, self.addresses())
+        self.assertEqual(providers, self.accel_providers('host1'))
+        self.assertEqual(claims, [self.claims(e) for e in self.servers])
+        self.assertEqual(usages, self.usages('host1'))
+        self.assert_addresses_are_told()
+        # And then it is quiet again.
+        self.run_periodic()
+        self.assertEqual(1, heals.call_count)
+        for server in self.servers:
+            self._start_server(server)
+        self.assertEqual(self.before, self.found())
+        self.assert_invariants()
+
+    def assert_addresses_are_told(self) -> None:
+        """Placement knows where the cards are now."""
+        found = {
+            naming.read_at(trait)[1]
+            for rp in self.accel_providers('host1').values()
+            for trait in self._get_provider_traits(rp)
+            if naming.read_at(trait)
+        }
+        view = self.computes['host1'].driver.accel.now.view
+        self.assertEqual(
+            {str(d.address) for d in view.devices if d.product_id == '20b0'},
+            found,
+        )
+
+    def test_a_rescan_does_so_too(self) -> None:
+        driver = self.computes['host1'].driver
+        self.renumber()
+        driver.accel_obey(self.context, discover=True)
+        self.assertEqual(self.before, self.found())
+        self.assert_addresses_are_told()
+
+    def test_what_nova_is_at_work_on_comes_later(self) -> None:
+        busy = objects.Instance.get_by_uuid(
+            self.context, self.servers[0]['id']
+        )
+        busy.task_state = 'powering-on'
+        busy.save()
+        addresses = self.addresses()
+        self.renumber()
+        self.run_periodic()
+        self.assertEqual(addresses[0], self.addresses()[0])
+        self.assertEqual(self.before[1:], self.found()[1:])
+        busy.task_state = None
+        busy.save()
+        self.run_periodic()
+        self.assertEqual(self.before, self.found())
+
+
+class VgpuTest(RenumberCase):
+    """Mediated devices are made again, on the card that was claimed."""
+
+    def parents(self, servers: list[ty.Any]) -> list[str]:
+        """Serial number of the card that each server's vGPU is on."""
+        accel = self.computes['host1'].driver.accel
+        serials = {dev.name: dev.serial for dev in accel.now.view.devices}
+        on = {m.uuid: serials[m.parent] for m in accel.now.view.mdevs}
+        return [
+            on[uuid]
+            for server in servers
+            for uuid in self.hostdevs('host1', server)
+        ]
+
+    def test_after_a_reboot(self) -> None:
+        self.start_host('host1', 't4', rules.T4_8Q)
+        flavor = self.flavor(resources__VGPU=1)
+        servers = [self.boot(flavor) for _ in range(3)]
+        self.run_periodic()
+        before = self.parents(servers)
+        self.assertEqual(3, len(before))
+        providers = self.accel_providers('host1')
+        conn = self.connection_of('host1')
+        for server in servers:
+            conn.lookupByUUIDString(server['id']).destroy()
+        conn.machine.reboot()
+        self.renumber()
+        self.restart_compute_service('host1')
+        for server in servers:
+            self._reboot_server(server, hard=True)
+        self.run_periodic()
+        self.assertEqual(before, self.parents(servers))
+        self.assertEqual(providers, self.accel_providers('host1'))
         self.assert_invariants()
 
 

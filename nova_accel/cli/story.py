@@ -12,6 +12,7 @@
 """The chapters of the demo, each with what must hold after it."""
 
 import collections
+import collections.abc
 import importlib.resources
 import typing as ty
 import uuid
@@ -55,6 +56,38 @@ class Story:
     def say(self, words: str) -> None:
         for line in words.splitlines():
             self.screen.line(line)
+
+
+def draw_providers(
+    story: Story,
+    services: cloud.CloudTestCase,
+    hosts: collections.abc.Iterable[str],
+    shown: collections.abc.Callable[[str], str] = str,
+) -> None:
+    """Draw what each host has and how much of it is used.
+
+    :param shown: writes the stable id of a provider.
+    """
+    for host in hosts:
+        used = services.usages(host)
+        branches = tuple(
+            render.Branch(
+                f'{host}_accel_{shown(stable_id)}',
+                tuple(
+                    render.Branch(
+                        f'{rc}: {used.get(stable_id, {}).get(rc, 0)} of '
+                        f'{total - reserved} used'
+                    )
+                    for rc, (total, reserved) in classes.items()
+                ),
+            )
+            for stable_id, classes in sorted(
+                services.inventories(host).items()
+            )
+        )
+        story.screen.tree(
+            render.Branch(f'{host}  (compute node)', branches, True)
+        )
 
 
 class Demo(cloud.CloudTestCase):
@@ -183,28 +216,7 @@ class Demo(cloud.CloudTestCase):
     # Pictures
 
     def draw_providers(self) -> None:
-        for host in HOSTS:
-            self.story.screen.tree(
-                render.Branch(
-                    f'{host}  (compute node)', self.branches(host), True
-                )
-            )
-
-    def branches(self, host: str) -> tuple[render.Branch, ...]:
-        used = self.usages(host)
-        return tuple(
-            render.Branch(
-                f'{host}_accel_{stable_id}',
-                tuple(
-                    render.Branch(
-                        f'{rc}: {used.get(stable_id, {}).get(rc, 0)} of '
-                        f'{total - reserved} used'
-                    )
-                    for rc, (total, reserved) in classes.items()
-                ),
-            )
-            for stable_id, classes in sorted(self.inventories(host).items())
-        )
+        draw_providers(self.story, self, HOSTS)
 
     def list_servers(self) -> None:
         rows = []

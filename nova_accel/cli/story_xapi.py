@@ -14,7 +14,6 @@
 import importlib.resources
 import typing as ty
 
-from nova_accel.cli import render
 from nova_accel.cli import story as first
 from nova_accel.testing import xapi_cloud
 from nova_accel.testing import xapi_pool
@@ -114,28 +113,7 @@ class Demo(xapi_cloud.XapiCloudTestCase):
     # Pictures
 
     def draw_providers(self) -> None:
-        for host in HOSTS:
-            self.story.screen.tree(
-                render.Branch(
-                    f'{host}  (compute node)', self.branches(host), True
-                )
-            )
-
-    def branches(self, host: str) -> tuple[render.Branch, ...]:
-        used = self.usages(host)
-        return tuple(
-            render.Branch(
-                f'{host}_accel_{_shown(stable_id)}',
-                tuple(
-                    render.Branch(
-                        f'{rc}: {used.get(stable_id, {}).get(rc, 0)} of '
-                        f'{total - reserved} used'
-                    )
-                    for rc, (total, reserved) in classes.items()
-                ),
-            )
-            for stable_id, classes in sorted(self.inventories(host).items())
-        )
+        first.draw_providers(self.story, self, HOSTS, _shown)
 
 
 def _shown(stable_id: str) -> str:

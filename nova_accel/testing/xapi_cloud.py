@@ -23,8 +23,6 @@ import uuid
 
 from nova_accel.testing import harness  # noqa: F401  (must come first)
 
-from nova.tests.fixtures import glance
-
 from nova_accel.backends import xapi
 from nova_accel.backends.xapi import marks
 from nova_accel.testing import cloud
@@ -50,6 +48,7 @@ class XapiCloudTestCase(cloud.CloudTestCase):
             failover_timeout=5,
             group='accel_xapi',
         )
+        self.glance.update = _keeping(self.glance)
         self.image = self.make_image()
         self.xapi = xapi.Session(
             xapi.Settings(self.pool.url, password='password')
@@ -112,15 +111,7 @@ class XapiCloudTestCase(cloud.CloudTestCase):
         **fields: ty.Any,
     ) -> str:
         """Put an image into Glance; return its id."""
-        record = {
-            **glance.GlanceFixture.image1,
-            'id': str(uuid.uuid4()),
-            'disk_format': form,
-            'container_format': 'bare',
-            'size': len(content),
-            'properties': {},
-            **fields,
-        }
+        record = xapi_records.image(form, len(content), **fields)
         self.glance.create(None, record, data=io.BytesIO(content))
         return str(record['id'])
 
@@ -189,6 +180,27 @@ class XapiCloudTestCase(cloud.CloudTestCase):
     def assert_nothing_left(self) -> None:
         """Nothing is in the pool but what was there at its start."""
         self.assertEqual({}, self.pool.leftovers())
+
+
+def _keeping(glance: ty.Any) -> collections.abc.Callable[..., ty.Any]:
+    """Return an update that keeps what is uploaded: nova's drops it."""
+    update = glance.update
+
+    def keep(
+        context: ty.Any,
+        image: str,
+        metadata: dict[str, ty.Any],
+        data: ty.Any = None,
+        **how: ty.Any,
+    ) -> ty.Any:
+        metadata = dict(metadata)
+        if data is not None:
+            content = data.read()
+            glance._imagedata[image] = content
+            metadata['size'] = len(content)
+        return update(context, image, metadata, **how)
+
+    return keep
 
 
 def enabled_only(session: xapi.Session, host: str, model: str) -> None:

@@ -85,13 +85,7 @@ class Pool:
 
     def control(self, method: str, path: str, **body: ty.Any) -> ty.Any:
         """Tell the simulator something, or ask it."""
-        request = urllib.request.Request(
-            f'{self.url}/simulator/{path}',
-            data=json.dumps(body).encode() if method != 'GET' else None,
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        return tell(self.url, method, path, **body)
 
     def fault(self, message: str, **how: ty.Any) -> None:
         """Let something go wrong. See ``faults`` of the simulator."""
@@ -107,3 +101,17 @@ class Pool:
 
     def forget_calls(self) -> None:
         self.control('DELETE', 'calls')
+
+
+def tell(url: str, method: str, path: str, **body: ty.Any) -> ty.Any:
+    """Tell a simulator something, or ask it.
+
+    :param url: of any of its hosts.
+    """
+    request = urllib.request.Request(
+        f'{url}/simulator/{path}',
+        data=json.dumps(body).encode() if method != 'GET' else None,
+        method=method,
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)

@@ -9,9 +9,11 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""Records of XAPI objects that somebody else would make."""
+"""Records that somebody else would make: of machines, of images."""
 
+import datetime
 import typing as ty
+import uuid
 
 MIB = 1 << 20
 
@@ -53,4 +55,33 @@ def vm(
         'recommendations': '',
         'other_config': {},
         **changes,
+    }
+
+
+def image(form: str, size: int, **fields: ty.Any) -> dict[str, ty.Any]:
+    """Return what Glance says of an image.
+
+    :param form: ``raw`` or ``vhd``.
+    :param fields: fields that are to be other than usual.
+    """
+    made = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    return {
+        'id': str(uuid.uuid4()),
+        'name': 'image',
+        'created_at': made,
+        'updated_at': made,
+        'deleted_at': None,
+        'deleted': False,
+        'status': 'active',
+        'is_public': False,
+        'visibility': 'public',
+        'protected': False,
+        'container_format': 'bare',
+        'disk_format': form,
+        'size': size,
+        'min_ram': 0,
+        'min_disk': 0,
+        'tags': [],
+        'properties': {},
+        **fields,
     }

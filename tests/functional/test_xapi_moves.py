@@ -13,6 +13,7 @@
 
 import tracemalloc
 import typing as ty
+from unittest import mock
 
 from nova.compute import power_state
 from nova import exception as nova_exception
@@ -260,6 +261,27 @@ class VolumeTest(xapi_driver.DriverTestCase):
                 '/dev/xvdb',
             )
             self.assertEqual(['0'], list(self.disks(server)))
+        self.destroy(server)
+        self.assert_nothing_left()
+
+    def test_what_a_dead_service_began_is_taken_up(self) -> None:
+        server = self.server()
+        self.spawn(server)
+        gone = self.start()
+        for message in ('PBD.create', 'PBD.plug', 'VBD.create', 'VBD.plug'):
+            self.fault(message, error=['INTERNAL_ERROR', 'no'])
+            with mock.patch.object(gone._volumes, '_disconnect'):
+                self.assertRaises(
+                    exception.XapiFailure,
+                    gone.attach_volume,
+                    self.context,
+                    VOLUME,
+                    server,
+                    '/dev/xvdb',
+                )
+        self.driver.attach_volume(self.context, VOLUME, server, '/dev/xvdb')
+        self.assertEqual(['0', '1'], list(self.disks(server)))
+        self.driver.detach_volume(self.context, VOLUME, server, '/dev/xvdb')
         self.destroy(server)
         self.assert_nothing_left()
 

@@ -15,13 +15,11 @@ What nova would decide (claims, flavors, ports) is said by the test.
 """
 
 import collections.abc
-import json
 import pathlib
 import stat
 import tempfile
 import typing as ty
 from unittest import mock
-import urllib.request
 import uuid
 
 from nova_accel.testing import harness  # noqa: F401  (must come first)
@@ -35,6 +33,8 @@ from nova.tests.fixtures import glance
 from nova_accel.backends import base
 from nova_accel.backends import xapi
 from nova_accel.backends.xapi import marks
+from nova_accel.testing import xapi_pool
+from nova_accel.testing import xapi_records
 from nova_accel.testing.xapi_simulator import server as simulator
 from nova_accel.testing.xapi_simulator import topology
 from nova_accel.virt.xapi import driver
@@ -143,13 +143,7 @@ class DriverTestCase(test.NoDBTestCase):  # type: ignore[misc]
     # The pool
 
     def control(self, method: str, what: str, **body: ty.Any) -> ty.Any:
-        request = urllib.request.Request(
-            f'{self.simulator.url}/simulator/{what}',
-            json.dumps(body).encode() if method != 'GET' else None,
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return json.load(answer)
+        return xapi_pool.tell(self.simulator.url, method, what, **body)
 
     def fault(self, message: str, **how: ty.Any) -> None:
         self.control('POST', 'faults', message=message, **how)
@@ -162,15 +156,7 @@ class DriverTestCase(test.NoDBTestCase):  # type: ignore[misc]
     def make_image(
         self, content: bytes, form: str = 'raw', **fields: ty.Any
     ) -> objects.ImageMeta:
-        record = {
-            **glance.GlanceFixture.image1,
-            'id': str(uuid.uuid4()),
-            'disk_format': form,
-            'container_format': 'bare',
-            'size': len(content),
-            'properties': {},
-            **fields,
-        }
+        record = xapi_records.image(form, len(content), **fields)
         self.glance.contents[record['id']] = content
         return objects.ImageMeta.from_dict(record)
 
@@ -272,6 +258,13 @@ class DriverTestCase(test.NoDBTestCase):  # type: ignore[misc]
                 return base.Assignment(f'unit-{address}', dev)
         raise LookupError(address)
 
+    def usb(self, path: str, **changes: ty.Any) -> base.Assignment:
+        """Claim a USB device."""
+        for dev in self.driver._backend.discover().devices:
+            if dev.is_usb and dev.path == path:
+                return base.Assignment(f'unit-{path}', dev, **changes)
+        raise LookupError(path)
+
     def give(
         self,
         server: objects.Instance,
@@ -313,16 +306,9 @@ class DriverTestCase(test.NoDBTestCase):  # type: ignore[misc]
 
     def somebody(self, *models: str, pci: str = '') -> str:
         """Let somebody else's machine run with devices."""
-        record = {
-            **machines._record(
-                self.server(display_name='theirs'),
-                self.flavor(memory_mb=64),
-                self.image,
-                '',
-                {marks.PCI: pci} if pci else {},
-            ),
-            'name_label': 'thief',
-        }
+        record = xapi_records.vm(
+            'thief', 64, other_config={marks.PCI: pci} if pci else {}
+        )
         vm = self.xapi.call('VM.create', record)
         for wanted in models:
             assignment = self.vgpu(wanted)

@@ -113,8 +113,13 @@ class Base(driver.ComputeDriver):  # type: ignore[misc]
         )
 
     @contextlib.contextmanager
-    def _rescheduled(self) -> ty.Iterator[None]:
-        """Say what nova reschedules for, where this host has no room."""
+    def _explained(
+        self, kind: type[nova_exception.NovaException]
+    ) -> ty.Iterator[None]:
+        """Where this host has no room, raise an error of nova's that says so.
+
+        ComputeResourcesUnavailable has nova try another host.
+        """
         try:
             yield
         except exception.XapiNoRoom as error:
@@ -123,21 +128,14 @@ class Base(driver.ComputeDriver):  # type: ignore[misc]
             reason = str(error)
         else:
             return
-        raise nova_exception.ComputeResourcesUnavailable(reason=reason)
+        raise kind(reason=reason)
 
     def _start(
         self, instance: objects.Instance, machine: machines.Machine
     ) -> None:
         """Start a machine that is halted, with all that it holds."""
-        try:
+        with self._explained(nova_exception.InstancePowerOnFailure):
             wanted = self.plans(instance)
             self._devices.ensure(machine, instance.uuid, wanted)
             self._devices.check(machine.ref, instance.uuid, wanted)
             self._machines.start(machine.ref)
-        except exception.XapiNoRoom as error:
-            reason = self._devices.explain(error)
-        except exception.DeviceUnavailable as error:
-            reason = str(error)
-        else:
-            return
-        raise nova_exception.InstancePowerOnFailure(reason=reason)

@@ -51,8 +51,8 @@ class Order:
     image_meta: objects.ImageMeta
     network_info: ty.Any
     block_devices: BlockDevices
-    plans: devices.Plans
     power_on: bool = True
+    plans: devices.Plans = ()
 
     @property
     def server(self) -> str:

@@ -77,18 +77,32 @@ class XapiDriver(node.Node, power.Power):
                     vm, vdi, disks.DEVICES[disks.CONFIG], read_only=True
                 )
 
-        with self._rescheduled():
+        self._build(
+            fill,
+            context,
+            instance,
+            image_meta,
+            network_info,
+            block_device_info,
+            power_on,
+        )
+
+    def _build(
+        self,
+        fill: builder.Fill,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        *order: ty.Any,
+    ) -> None:
+        """Build a server here, or have nova try another host.
+
+        :param order: the other fields of ``builder.Order``, but its plans.
+        """
+        kind = nova_exception.ComputeResourcesUnavailable
+        with self._explained(kind):
+            plans = self.plans(instance)
             self._builder.build(
-                builder.Order(
-                    context,
-                    instance,
-                    image_meta,
-                    network_info,
-                    block_device_info,
-                    self.plans(instance),
-                    power_on,
-                ),
-                fill,
+                builder.Order(context, instance, *order, plans=plans), fill
             )
 
     def _fill(
@@ -196,19 +210,15 @@ class XapiDriver(node.Node, power.Power):
         power_on: bool = True,
         share_info: ty.Any = None,
     ) -> None:
-        with self._rescheduled():
-            self._builder.build(
-                builder.Order(
-                    context,
-                    instance,
-                    image_meta,
-                    network_info,
-                    block_device_info,
-                    self.plans(instance),
-                    power_on,
-                ),
-                self._moves.fill(instance, disk_info, resize_instance),
-            )
+        self._build(
+            self._moves.fill(instance, disk_info, resize_instance),
+            context,
+            instance,
+            image_meta,
+            network_info,
+            block_device_info,
+            power_on,
+        )
 
     def confirm_migration(
         self,

@@ -97,31 +97,50 @@ class Volumes:
     def _connect(
         self, volume: str, data: Connection, undo: contextlib.ExitStack
     ) -> str:
-        name = f'nova volume {volume}'
-        found = str(
-            self._xapi.call(
-                'SR.introduce',
-                _uuid(data),
-                name,
-                '',
-                'iscsi',
-                '',
-                False,
-                {},
-            )
-        )
+        """Let this host see the target; take up what was begun before."""
         undo.callback(self._disconnect, _uuid(data))
-        pbd = self._xapi.call(
-            'PBD.create',
-            {
-                'host': self._machines.host,
-                'SR': found,
-                'device_config': _device_config(data),
-                'other_config': {},
-            },
-        )
-        self._xapi.call('Async.PBD.plug', pbd)
+        found = self._known(_uuid(data))
+        if found is None:
+            found = str(
+                self._xapi.call(
+                    'SR.introduce',
+                    _uuid(data),
+                    f'nova volume {volume}',
+                    '',
+                    'iscsi',
+                    '',
+                    False,
+                    {},
+                )
+            )
+        pbd, plugged = self._pbd(found)
+        if pbd is None:
+            pbd = self._xapi.call(
+                'PBD.create',
+                {
+                    'host': self._machines.host,
+                    'SR': found,
+                    'device_config': _device_config(data),
+                    'other_config': {},
+                },
+            )
+        if not plugged:
+            self._xapi.call('Async.PBD.plug', pbd)
         return found
+
+    def _known(self, sr_uuid: str) -> str | None:
+        try:
+            return str(self._xapi.call('SR.get_by_uuid', sr_uuid))
+        except exception.XapiFailure:
+            return None
+
+    def _pbd(self, sr: str) -> tuple[str | None, bool]:
+        """Return what connects this host to a repository, if anything."""
+        for ref in self._xapi.call('SR.get_PBDs', sr):
+            record = self._xapi.call('PBD.get_record', ref)
+            if record['host'] == self._machines.host:
+                return ref, bool(record['currently_attached'])
+        return None, False
 
     def _disk(self, sr: str, data: Connection, volume: str) -> str:
         self._xapi.call('Async.SR.scan', sr)
@@ -148,9 +167,8 @@ class Volumes:
         return str(next((d for d in free if d not in usual), free[0]))
 
     def _disconnect(self, sr_uuid: str) -> None:
-        try:
-            sr = self._xapi.call('SR.get_by_uuid', sr_uuid)
-        except exception.XapiFailure:
+        sr = self._known(sr_uuid)
+        if sr is None:
             return
         for vdi in self._xapi.call('SR.get_VDIs', sr):
             if self._xapi.call('VDI.get_VBDs', vdi):

@@ -11,12 +11,11 @@
 # under the License.
 """A simulated pool in this process, and our session with it."""
 
-import json
-import urllib.request
-
 import testtools
 
 from nova_accel.backends import xapi
+from nova_accel.testing import xapi_pool
+from nova_accel.testing import xapi_records
 from nova_accel.testing.xapi_simulator import server
 from nova_accel.testing.xapi_simulator import topology
 
@@ -48,13 +47,7 @@ class PoolTestCase(testtools.TestCase):
         return made
 
     def control(self, method, what, **body):
-        request = urllib.request.Request(
-            f'{self.simulator.url}/simulator/{what}',
-            json.dumps(body).encode() if method != 'GET' else None,
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return json.load(answer)
+        return xapi_pool.tell(self.simulator.url, method, what, **body)
 
     def fault(self, message, **how):
         self.control('POST', 'faults', message=message, **how)
@@ -81,37 +74,7 @@ class PoolTestCase(testtools.TestCase):
 
     def vm(self, **changes):
         """Make a machine that is halted."""
-        memory = 256 << 20
-        record = {
-            'name_label': 'somebody',
-            'name_description': '',
-            'user_version': 0,
-            'is_a_template': False,
-            'affinity': '',
-            'memory_static_min': memory,
-            'memory_dynamic_min': memory,
-            'memory_dynamic_max': memory,
-            'memory_static_max': memory,
-            'VCPUs_params': {},
-            'VCPUs_max': 1,
-            'VCPUs_at_startup': 1,
-            'actions_after_shutdown': 'destroy',
-            'actions_after_reboot': 'restart',
-            'actions_after_crash': 'destroy',
-            'PV_bootloader': '',
-            'PV_kernel': '',
-            'PV_ramdisk': '',
-            'PV_args': '',
-            'PV_bootloader_args': '',
-            'PV_legacy_args': '',
-            'HVM_boot_policy': 'BIOS order',
-            'HVM_boot_params': {'order': 'cd'},
-            'platform': {},
-            'PCI_bus': '',
-            'recommendations': '',
-            'other_config': {},
-        }
-        return self.xapi.call('VM.create', {**record, **changes})
+        return self.xapi.call('VM.create', xapi_records.vm(**changes))
 
     def start(self, vm, host='xen1'):
         self.xapi.call('VM.start_on', vm, self.host(host), False, False)

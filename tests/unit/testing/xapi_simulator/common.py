@@ -18,6 +18,7 @@ import urllib.request
 import testtools
 import XenAPI
 
+from nova_accel.testing import xapi_records
 from nova_accel.testing.xapi_simulator import server
 from nova_accel.testing.xapi_simulator import topology
 
@@ -28,37 +29,12 @@ NULL = 'OpaqueRef:NULL'
 
 def vm_record(**changes):
     """What VM.create needs, as a client writes it."""
-    memory = str(changes.pop('memory', 1024 * MIB))
-    record = {
-        'name_label': 'server',
-        'name_description': '',
-        'user_version': '0',
-        'is_a_template': False,
-        'affinity': '',
-        'memory_static_min': memory,
-        'memory_dynamic_min': memory,
-        'memory_dynamic_max': memory,
-        'memory_static_max': memory,
-        'VCPUs_params': {},
-        'VCPUs_max': '2',
-        'VCPUs_at_startup': '2',
-        'actions_after_shutdown': 'destroy',
-        'actions_after_reboot': 'restart',
-        'actions_after_crash': 'destroy',
-        'PV_bootloader': '',
-        'PV_kernel': '',
-        'PV_ramdisk': '',
-        'PV_args': '',
-        'PV_bootloader_args': '',
-        'PV_legacy_args': '',
-        'HVM_boot_policy': 'BIOS order',
-        'HVM_boot_params': {'order': 'dc'},
-        'platform': {},
-        'PCI_bus': '',
-        'recommendations': '',
-        'other_config': {},
-    }
-    return {**record, **changes}
+    memory = int(changes.pop('memory', 1024 * MIB)) // MIB
+    cpus = {'VCPUs_max': 2, 'VCPUs_at_startup': 2}
+    record = xapi_records.vm('server', memory, **cpus)
+    # As the binding sends them.
+    texts = {k: str(v) for k, v in record.items() if type(v) is int}
+    return {**record, **texts, **changes}
 
 
 class PoolTestCase(testtools.TestCase):

@@ -77,7 +77,8 @@ class Watch:
             for stable_id in watched
         }
         found = self._accel.readings(devices.values())
-        fallen, risen = set(), set()
+        fallen: set[str] = set()
+        risen: set[str] = set()
         for stable_id, rule in watched.items():
             reading = found.get(devices[stable_id].name)
             if reading is None or rule.health is None:

@@ -13,7 +13,9 @@
 
 import argparse
 import collections.abc
+import contextlib
 import json
+import signal
 import sys
 import typing as ty
 
@@ -167,7 +169,8 @@ def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
     if args.dry_run or args.action != ENABLE:
         _report(args, ward, more, less)
         return outcome.OK if args.dry_run else _tell(here, args)
-    failure, reasons = here.attend(ward.id, _ANSWER_SECONDS)
+    with _patiently():
+        failure, reasons = here.attend(ward.id, _ANSWER_SECONDS)
     _report(args, ward, more, less, reasons)
     return _judged(failure, reasons)
 
@@ -195,7 +198,10 @@ def _clean(
     if not args.dry_run and args.done:
         failure = here.declare_clean(ward.id, _ANSWER_SECONDS)
     elif not args.dry_run:
-        failure, reasons = here.attend(ward.id, _ANSWER_SECONDS, again=True)
+        with _patiently():
+            failure, reasons = here.attend(
+                ward.id, _ANSWER_SECONDS, again=True
+            )
     if args.format == 'json':
         _dump(
             {
@@ -211,6 +217,16 @@ def _clean(
     elif not (failure or reasons):
         print(f'{ward.id} is clean')
     return _judged(failure, reasons)
+
+
+@contextlib.contextmanager
+def _patiently() -> collections.abc.Iterator[None]:
+    """Wait for a command of the operator's, which has a time of its own."""
+    left = signal.alarm(0)
+    try:
+        yield
+    finally:
+        signal.alarm(left)
 
 
 def _judged(

@@ -84,7 +84,7 @@ class Driver:
         self.accel_obey(None)
 
     def accel_obey(
-        self, _context: object, discover: bool = False
+        self, context: object, discover: bool = False
     ) -> dict[str, list[str]]:
         self.accel.announce()
         found = self.accel.providers(hosts.NODE, self.host.known)

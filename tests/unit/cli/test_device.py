@@ -24,6 +24,8 @@ class UsageTest(testtools.TestCase):
     @ddt.data(
         (['drain'], 'drain needs the ID'),
         (['show'], 'show needs the ID'),
+        (['clean'], 'clean needs the ID'),
+        (['enable', 'sn:1', '--done'], '--done goes with clean'),
         (['list', 'sn:1'], 'list takes no ID'),
         (['rescan', 'sn:1'], 'rescan takes no ID'),
     )

@@ -23,6 +23,7 @@ import functools
 import importlib
 import logging
 import os
+import shlex
 import typing as ty
 
 from nova_accel.cli import compute
@@ -197,6 +198,7 @@ def begin(read_only: bool) -> Visit:
 
     :raises CannotLook: somebody does not answer.
     """
+    _become_privileged()
     driver = _driver(read_only)
     from nova.scheduler.client import report
 
@@ -205,6 +207,31 @@ def begin(read_only: bool) -> Visit:
     with audit.asking('Placement'):
         client = report.SchedulerReportClient()
     return attend(driver, client)
+
+
+def _become_privileged() -> None:
+    """See to it that serial numbers can be read which root alone may read.
+
+    Without, cards that are known by them would seem to be lost.
+
+    :raises CannotLook: they cannot be.
+    """
+    from nova import utils
+    from oslo_privsep import priv_context
+
+    from nova_accel.virt import privileged
+
+    if os.geteuid() == 0:
+        return
+    # As nova-compute does.
+    priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
+    try:
+        privileged.config_spaces([])
+    except Exception as error:
+        raise exception.CannotLook(
+            reason=f'the privileged helper of nova does not start '
+            f'({error}); run this as root'
+        ) from error
 
 
 def attend(driver: ty.Any, client: ty.Any) -> Visit:

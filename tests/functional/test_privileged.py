@@ -18,8 +18,11 @@ import testtools
 
 from nova_accel.testing import harness  # noqa: F401  (must come first)
 
+import nova.conf
 from nova.tests import fixtures as nova_fixtures
 
+from nova_accel.cli import visit
+from nova_accel import exception
 from nova_accel.virt import privileged
 
 
@@ -47,3 +50,23 @@ class ConfigSpacesTest(testtools.TestCase):
         pathlib.Path(self.root, 'config').write_text('secret')
         for name in ('', '.', '../../etc', '/etc', '0000:3b:00.0/../.'):
             self.assertEqual({}, privileged.config_spaces([name]))
+
+
+class CommandTest(testtools.TestCase):
+    """Commands that ask OpenStack, run by somebody who is not root."""
+
+    def begin(self, helper: str) -> None:
+        self.useFixture(fixtures.MockPatch('os.geteuid', lambda: 1000))
+        nova.conf.CONF.set_override('helper_command', helper, 'nova_sys_admin')
+        self.addCleanup(
+            nova.conf.CONF.clear_override, 'helper_command', 'nova_sys_admin'
+        )
+        visit._become_privileged()
+
+    def test_the_helper_is_there(self) -> None:
+        self.useFixture(nova_fixtures.PrivsepFixture())
+        self.begin('true')
+
+    def test_it_is_not(self) -> None:
+        error = self.assertRaises(exception.CannotLook, self.begin, 'false')
+        self.assertIn('run this as root', str(error))

@@ -46,6 +46,7 @@ class Cache:
         self._xml: dict[str, str] = {}
         self._slots: dict[str, str] = {}
         self._serials: dict[device.PciAddress, str] = {}
+        self._unsure: set[device.PciAddress] = set()
         self._places: dict[str, assemble.Place] = {}
         self._devices: dict[str, device.Device] = {}
         self._view = device.HostView()
@@ -127,7 +128,7 @@ class Cache:
     def recheck(self) -> None:
         """Look again at what libvirt does not tell, for every device."""
         self._slots = self._files.slots()
-        self._serials.clear()
+        self._unsure = set(self._serials)
         self._facts.stale.update(
             function.name for function in self._facts.functions()
         )
@@ -176,18 +177,23 @@ class Cache:
     ) -> None:
         """Learn the serial numbers of functions that are new here.
 
-        Those that could not be read are read again with everything else.
+        What is read again and does not answer stays as it was.
         """
         unread = [
             function.address
             for function in functions
             if not _is_virtual(function)
             and function.class_id[:2] not in device.HOST_CLASSES
-            and function.address not in self._serials
+            and (
+                function.address not in self._serials
+                or function.address in self._unsure
+            )
         ]
         if unread and self._files:
-            self._serials.update(dict.fromkeys(unread, ''))
+            for address in unread:
+                self._serials.setdefault(address, '')
             self._serials.update(self._files.device_serials(unread))
+            self._unsure.difference_update(unread)
 
     def _place(self, function: nodedev.Function) -> assemble.Place:
         address = function.address

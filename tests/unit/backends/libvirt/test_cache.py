@@ -334,6 +334,17 @@ class SerialTest(common.TestCase):
         self.assertTrue(self.ids()[0].startswith('path:'), self.ids())
         self.assertEqual(2, len(self.asked))
 
+    def test_who_does_not_answer_again_is_who_it_was(self):
+        self.put(FIRST)
+        before = self.ids()
+
+        def silent(_addresses):
+            raise OSError('no answer')
+
+        self.cache._files._privileged = silent
+        self.cache.recheck()
+        self.assertEqual(before, self.ids())
+
     def test_virtual_functions_and_bridges_are_not_asked(self):
         virtual = '0000:3b:00.4'
         self.put(FIRST, virtual=[virtual])

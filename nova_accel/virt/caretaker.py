@@ -215,14 +215,19 @@ class Caretaker:
 
     def _unprepared(self, again: bool) -> collections.abc.Iterator[Task]:
         accel = self._accel
+        pools = [
+            (rp, pool)
+            for rp, pool in accel.now.index.pools.items()
+            if pool.rule.prepare is not None
+        ]
+        if not pools:
+            return
         held = {
             unit.device
             for claim in accel.held
             if (unit := inventory.read_unit(claim.unit)) is not None
         }
-        for rp, pool in accel.now.index.pools.items():
-            if pool.rule.prepare is None:
-                continue
+        for rp, pool in pools:
             for stock in pool.stocks[:1]:
                 for unit in stock.units:
                     device = unit.id.device

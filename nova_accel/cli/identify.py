@@ -184,10 +184,11 @@ def _row(entry: whereabouts.Entry) -> tuple[str, ...]:
 
 def _print_lost(screen: ty.Any, entry: whereabouts.Entry) -> None:
     screen.line()
-    screen.line(f'{entry.id} is not here: {entry.why}.')
+    name = entry.id or f'A device of {entry.provider_name}'
+    screen.line(f'{name} is not here: {entry.why}.')
     for server in entry.servers:
         screen.line(f'  Held by server {server}, which does not start.')
-    if not entry.candidates:
+    if entry.id and not entry.candidates:
         screen.line('  Nothing here may be it.')
     for candidate in entry.candidates:
         screen.line(

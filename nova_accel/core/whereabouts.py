@@ -39,7 +39,7 @@ AWAY = 'away'
 class Entry:
     """One device: one that is here, or one that is remembered.
 
-    :ivar id: '' for a card that has none.
+    :ivar id: '' for a card that has none, or of which it is not known.
     :ivar place: ``HERE``, ``WITHHELD`` (here, and nobody gets it) or
         ``AWAY``.
     :ivar address: today's, '' if it is not here.
@@ -72,7 +72,7 @@ def entries(
     host = Host(found, service)
     here = [*host.offered(), *host.withheld()]
     here.sort(key=lambda entry: entry.address)
-    return (*here, *host.away())
+    return (*here, *host.away(), *host.forgotten())
 
 
 class Host:
@@ -141,6 +141,30 @@ class Host:
                 why=self._why_away(stable_id),
                 candidates=tuple(self._candidates(stable_id)),
             )
+
+    def forgotten(self) -> collections.abc.Iterator[Entry]:
+        """Yield what a pool had and nobody holds.
+
+        Of such a device Placement keeps a short id, and no other.
+        """
+        lost = set(map(naming.short_id, self.lost))
+        lost |= self.offer.present_short
+        for provider, one in sorted(self.known.items()):
+            if not naming.is_pool(one.stable_id):
+                continue
+            whos = filter(None, map(naming.read_who, one.traits))
+            for short in sorted({short for short, _who in whos} - lost):
+                marks = states.marks(one.traits, short) | {states.MISSING}
+                yield Entry(
+                    '',
+                    AWAY,
+                    before=self._before.get(short, ''),
+                    state=states.describe(marks),
+                    provider=provider,
+                    provider_name=self.name_of(provider),
+                    why=f'no card of this host tells its id, whose short '
+                    f'form in traits is {short}',
+                )
 
     def _entry(
         self,

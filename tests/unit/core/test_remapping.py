@@ -295,3 +295,20 @@ class PoolTest(testtools.TestCase):
         self.assertEqual(set(), words)
         record = world.known[pool].inventories['CUSTOM_PCI_10DE_20B5']
         self.assertEqual((2, 0), (record.total, record.reserved))
+
+    def test_what_nobody_holds_is_known_by_its_short_id(self):
+        world = worlds.World(
+            worlds.card(1, 3, '9', hosts.pci),
+            worlds.card(2, 4, '7', hosts.pci),
+            rule=worlds.WHOLE,
+        )
+        world.change(worlds.card(2, 4, '7', hosts.pci))
+        world.update()
+        entries = world.entries()
+        self.assertEqual({'sn:7', ''}, set(entries))
+        lost = entries['']
+        self.assertEqual(
+            (whereabouts.AWAY, 'missing', '0000:01:00.0'),
+            (lost.place, lost.state, lost.before),
+        )
+        self.assertIn(naming.short_id('sn:9'), lost.why)

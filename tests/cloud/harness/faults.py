@@ -11,11 +11,12 @@
 # under the License.
 """Single faults to plant in our driver: which tests of tempest notice?"""
 
-# The tests that are run with each: those that end with the devices of a guest.
+# The tests that are run with each: some that look at the devices of a guest.
 # All that are tagged would take an hour for each fault.
 TESTS = (
     r'^nova_accel_tempest\.tests\.scenario\.('
-    r'test_boot\.'
+    r'test_boot\.BootTest\.test_(each_server|no_device|several)'
+    r'|test_boot\.FullTest\.test_deleting'
     r'|test_hot_attach\.HotAttachTest\.test_attach_and_detach'
     r'|test_lifecycle\.LifecycleTest\.test_stop_and_start'
     r').*\[.*driver'

@@ -304,6 +304,18 @@ class HotplugUnsupported(HotplugError):
     )
 
 
+class GroupsMixed(HotplugError):
+    """Placement would allocate too much when the server moves."""
+
+    msg_fmt = (
+        'The flavor of server %(server)s asks for %(resource_class)s without '
+        'a group, under group_policy=isolate; beside that Placement cannot '
+        'count one that is attached: resize the server to a flavor that asks '
+        'for it in a group (resources1:%(resource_class)s), or has '
+        'group_policy=none'
+    )
+
+
 class HotplugWrongState(HotplugError):
     msg_fmt = (
         'Server %(server)s is %(state)s; an accelerator can be attached or '

@@ -39,45 +39,12 @@ Instance: ty.TypeAlias = nova_instance.Instance
 nova_rpc.add_extra_exmods(exception.__name__)
 
 
-class Endpoint(ty.Protocol):
-    """What nova-compute serves. All calls; the errors are HotplugError's.
-
-    Each takes the server as it is in the cell's database; nova-compute
-    reads it anew.
-    """
-
-    def reserve(
-        self,
-        context: Context,
-        instance: Instance,
-        id: str,
-        resource_class: str,
-        amount: int,
-    ) -> dict[str, ty.Any]:
-        """Write down that something is to be attached. Idempotent."""
-
-    def attach(
-        self, context: Context, instance: Instance, id: str
-    ) -> dict[str, ty.Any]:
-        """Attach what is reserved. Idempotent."""
-
-    def detach(
-        self,
-        context: Context,
-        instance: Instance,
-        id: str,
-        force: bool = False,
-    ) -> dict[str, ty.Any]:
-        """Ask the guest to let go. Idempotent."""
-
-    def cancel(
-        self, context: Context, instance: Instance, id: str
-    ) -> dict[str, ty.Any]:
-        """Let a guest keep what it has not let go of."""
-
-
 class AccelAPI:
-    """The client. Contexts are targeted at the cell of the server."""
+    """The client. Contexts are targeted at the cell of the server.
+
+    nova-compute reads the server anew. All are calls; the errors are those
+    of ``HotplugError``.
+    """
 
     def __init__(self) -> None:
         target = messaging.Target(
@@ -112,6 +79,27 @@ class AccelAPI:
             resource_class=resource_class,
             amount=amount,
         )
+
+    def claim(
+        self, context: Context, instance: Instance, id: str
+    ) -> attachment.Attachment:
+        """Do of ``attach`` what the guest does not notice.
+
+        Then the limits of the project can be looked at again.
+
+        :returns: it, attaching, or in error with the reason.
+        :raises HotplugError: there is no such attachment, or it is detaching.
+        """
+        return self._call(context, instance, 'claim', id=id)
+
+    def refuse(
+        self, context: Context, instance: Instance, id: str, reason: str
+    ) -> attachment.Attachment:
+        """Take back what ``claim`` has done.
+
+        :returns: it, in error; or attached, if that was faster.
+        """
+        return self._call(context, instance, 'refuse', id=id, reason=reason)
 
     def attach(
         self, context: Context, instance: Instance, id: str

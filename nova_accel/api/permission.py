@@ -11,6 +11,7 @@
 # under the License.
 """What a flavor and the limits of a project let be attached."""
 
+import nova.conf
 from nova import exception as nova_exception
 from nova.limit import placement as placement_limits
 from nova.limit import utils as limit_utils
@@ -19,6 +20,8 @@ from nova import objects
 from nova_accel.api import servers
 from nova_accel.core import attachment
 from nova_accel import exception
+
+CONF = nova.conf.CONF
 
 
 def check_flavor(
@@ -31,6 +34,7 @@ def check_flavor(
 
     :raises HotplugNotPermitted: it says nothing about the class.
     :raises HotplugNotAllowed: it says less.
+    :raises GroupsMixed: what it asks for keeps Placement from counting.
     """
     try:
         limit = attachment.limit(server.extra_specs, resource_class)
@@ -42,6 +46,10 @@ def check_flavor(
             server=server.uuid,
             flavor=server.instance.flavor.name,
             resource_class=resource_class,
+        )
+    if attachment.mixes(server.extra_specs, resource_class):
+        raise exception.GroupsMixed(
+            server=server.uuid, resource_class=resource_class
         )
     used = attached(server, resource_class)
     if used + amount > limit:
@@ -63,11 +71,17 @@ def attached(server: servers.Server, resource_class: str) -> int:
     )
 
 
+def are_checked_again() -> bool:
+    """Tell whether limits are, once Placement counts what is attached."""
+    return bool(limit_utils.use_unified_limits() and CONF.quota.recheck_quota)
+
+
 def check_limits(
     server: servers.Server, resource_class: str, amount: int
 ) -> None:
     """Refuse what a unified limit of the project does not leave room for.
 
+    :param amount: 0 to look again at what is counted already.
     :raises OverLimit: with what oslo.limit says.
     """
     if not limit_utils.use_unified_limits():

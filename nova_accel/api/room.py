@@ -34,7 +34,7 @@ _VERSION = '1.18'
 def check(server: servers.Server, resource_class: str, amount: int) -> None:
     """Refuse where the host cannot attach a class, or has none free.
 
-    :raises HotplugUnsupported: no provider there has the class and the
+    :raises HotplugUnsupported: no provider there has the class, or the
         trait.
     :raises NoFreeSlot: none has that much free.
     """
@@ -48,6 +48,13 @@ def check(server: servers.Server, resource_class: str, amount: int) -> None:
             'administrator migrate it to a host that can',
         )
     if not able & _providers(server, resources=f'{resource_class}:{amount}'):
+        if not any(_offers(server, each, resource_class) for each in able):
+            raise exception.HotplugUnsupported(
+                server=server.uuid,
+                resource_class=resource_class,
+                reason='nothing there offers it; have an administrator '
+                'migrate the server to a host that does',
+            )
         raise exception.NoFreeSlot(
             server=server.uuid,
             resource_class=resource_class,
@@ -60,7 +67,14 @@ def _providers(server: servers.Server, **query: str) -> frozenset[str]:
     """Return providers of the server's host, by uuid."""
     asked = urllib.parse.urlencode({'in_tree': _node(server), **query})
     found = _get(server, f'/resource_providers?{asked}')
-    return frozenset(each['uuid'] for each in found)
+    return frozenset(each['uuid'] for each in found['resource_providers'])
+
+
+def _offers(
+    server: servers.Server, provider: str, resource_class: str
+) -> bool:
+    found = _get(server, f'/resource_providers/{provider}/inventories')
+    return resource_class in found['inventories']
 
 
 def _node(server: servers.Server) -> str:
@@ -74,7 +88,7 @@ def _node(server: servers.Server) -> str:
     return ty.cast(str, node.uuid)
 
 
-def _get(server: servers.Server, url: str) -> list[dict[str, ty.Any]]:
+def _get(server: servers.Server, url: str) -> dict[str, ty.Any]:
     try:
         answer = report.report_client_singleton().get(
             url,
@@ -84,9 +98,9 @@ def _get(server: servers.Server, url: str) -> list[dict[str, ty.Any]]:
     except ks_exc.ClientException as e:
         raise exception.ServiceSilent(service='Placement') from e
     if answer.status_code == 200:
-        found = answer.json()['resource_providers']
-        return ty.cast(list[dict[str, ty.Any]], found)
-    if answer.status_code == 400:
-        # A resource class that no host has ever reported.
-        return []
+        return ty.cast(dict[str, ty.Any], answer.json())
+    if answer.status_code in (400, 404):
+        # A resource class that no host has ever reported, or a provider
+        # that has just gone.
+        return {'resource_providers': [], 'inventories': {}}
     raise exception.ServiceSilent(service='Placement')

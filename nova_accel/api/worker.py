@@ -32,6 +32,7 @@ from nova import objects
 from oslo_log import log as logging
 import oslo_messaging as messaging
 
+from nova_accel.api import permission
 from nova_accel.api import servers
 from nova_accel.api import spec
 from nova_accel.conf import api as api_conf
@@ -94,16 +95,19 @@ class Worker:
 
     # Attach
 
-    def attach(self, server: servers.Server, id_: str) -> bool:
+    def attach(
+        self, server: servers.Server, record: attachment.Attachment
+    ) -> bool:
         """Attach what is reserved, in the background.
 
         :returns: False where a thread of this process does so already.
         """
-        key = (server.uuid, id_)
+        key = (server.uuid, record.id)
         with self._lock:
             if key in self._busy:
                 return False
             self._busy.add(key)
+        _note_once(server, record)
         self._attaching.submit(self._attach, server, key)
         return True
 
@@ -111,7 +115,7 @@ class Worker:
         """Take up what another process seems to have left."""
         for record in server.attachments.values():
             if record.state == attachment.ATTACHING and _is_old(record):
-                if self.attach(server, record.id):
+                if self.attach(server, record):
                     LOG.info(
                         'Accelerator %s of server %s is attaching since %s; '
                         'asking for it again',
@@ -124,13 +128,28 @@ class Worker:
         try:
             # With a context of this thread's own.
             server = server.again()
-            self._client.attach(server.context, server.instance, key[1])
+            if self._is_within_limits(server, key[1]):
+                self._client.attach(server.context, server.instance, key[1])
         except Exception as e:
             _tell(e, 'attach', key)
         finally:
             self._align(server.context, key[0])
             with self._lock:
                 self._busy.discard(key)
+
+    def _is_within_limits(self, server: servers.Server, id_: str) -> bool:
+        """Look again, as nova does: others may have asked meanwhile."""
+        if not permission.are_checked_again():
+            return True
+        record = self._client.claim(server.context, server.instance, id_)
+        if record.state != attachment.ATTACHING:
+            return False
+        try:
+            permission.check_limits(server, record.resource_class, 0)
+        except exception.OverLimit as e:
+            self._client.refuse(server.context, server.instance, id_, str(e))
+            return False
+        return True
 
     def _align(
         self, context: nova_context.RequestContext, server: str
@@ -196,6 +215,27 @@ def note(server: servers.Server, action: str) -> None:
     objects.InstanceAction.action_start(
         server.context, server.uuid, action, want_result=False
     )
+
+
+def _note_once(server: servers.Server, record: attachment.Attachment) -> None:
+    """Begin the action of an attach, unless its request has done so.
+
+    What nova-compute refuses at once is none.
+    """
+    context = server.context.elevated()
+    context.request_id = record.request_id or context.request_id
+    try:
+        if not objects.InstanceAction.get_by_request_id(
+            context, server.uuid, context.request_id
+        ):
+            note(servers.Server(server.instance, context), ATTACH)
+    except nova_exception.NovaException as e:
+        LOG.warning(
+            'Server %s has no action of attachment %s: %s',
+            server.uuid,
+            record.id,
+            e,
+        )
 
 
 def _is_old(record: attachment.Attachment) -> bool:

@@ -19,7 +19,8 @@ state      event                                        next
 =========  ===========================================  =========
 absent     reserve                                      attaching
 attaching  done: the device is the server's             attached
-attaching  failed; what was done is undone              error
+attaching  failed, or refused in the end; what was      error
+           done is undone
 attaching  detach: given up before nova-compute began   detaching
 attached   detach                                       detaching
 error      detach                                       detaching
@@ -394,6 +395,20 @@ def apart(
     }
     return frozenset(
         claim.provider for claim in held if claim.resource_class in asked
+    )
+
+
+def mixes(extra_specs: ExtraSpecs, resource_class: str) -> bool:
+    """Tell whether one more group would be counted wrongly when it moves.
+
+    Under ``isolate``, Placement 16 adds up what the candidates of a group
+    with a suffix and of the group without one have in common.
+    """
+    if extra_specs.get(_POLICY) != 'isolate':
+        return False
+    return any(
+        not group.suffix and group.amount(resource_class)
+        for group in request.parse(extra_specs).groups
     )
 
 

@@ -11,6 +11,7 @@
 # under the License.
 """Attaches accelerators to a server that exists; see ``desk``."""
 
+import collections.abc
 import dataclasses
 import logging
 import typing as ty
@@ -29,6 +30,7 @@ LOG = logging.getLogger(__name__)
 
 Context: ty.TypeAlias = holding.Context
 Record: ty.TypeAlias = attachment.Attachment
+Step = collections.abc.Callable[[Context, objects.Instance, Record], Record]
 
 INTERRUPTED = 'nova-compute was interrupted; try again with the same id'
 
@@ -60,6 +62,10 @@ class Attaching:
                 return known
         self._books.check_state(server)
         self._check_allowed(server, wish)
+        if attachment.mixes(server.flavor.extra_specs, wish.resource_class):
+            raise exception.GroupsMixed(
+                server=server.uuid, resource_class=wish.resource_class
+            )
         self._check_possible(server, wish)
         time = records.now()
         record = (
@@ -130,18 +136,60 @@ class Attaching:
 
         :returns: the record, attached, or in error with the reason.
         :raises LeftUndone: it failed, and is to be looked at again.
+        :raises HotplugWrongState: not now, though it is claimed.
         """
+        if self.is_claimed(server, record):
+            # Something else may have been begun since.
+            self._books.check_state(server)
+        else:
+            self._start(context, server, record)
+        return self.carry_on(context, server, record)
+
+    def claim(
+        self, context: Context, server: objects.Instance, record: Record
+    ) -> Record:
+        """Do of ``bring`` what the guest does not notice.
+
+        :returns: the record, attaching, or in error with the reason.
+        :raises LeftUndone: as ``bring``.
+        """
+        if self.is_claimed(server, record):
+            return record
+        self._start(context, server, record)
+        return self._tried(context, server, record, self._claimed)
+
+    def _start(
+        self, context: Context, server: objects.Instance, record: Record
+    ) -> None:
         host = self._books.host
         telling.started(context, host, server, record, telling.ATTACH)
-        return self.carry_on(context, server, record)
+
+    def is_claimed(self, server: objects.Instance, record: Record) -> bool:
+        """Tell whether the server holds all of it already."""
+        held = self._books.held(server)
+        return bool(record.units) and record.claims <= held
 
     def carry_on(
         self, context: Context, server: objects.Instance, record: Record
     ) -> Record:
         """Do what is left of ``bring``, which may be all of it."""
-        host = self._books.host
+        record = self._tried(context, server, record, self._do)
+        if record.state == attachment.ATTACHED:
+            telling.ended(
+                context, self._books.host, server, record, telling.ATTACH
+            )
+        return record
+
+    def _tried(
+        self,
+        context: Context,
+        server: objects.Instance,
+        record: Record,
+        do: Step,
+    ) -> Record:
+        """Do something; if that fails, note it and take all back."""
         try:
-            record = self._do(context, server, record)
+            return do(context, server, record)
         except exception.LeftUndone:
             raise
         except Exception as e:
@@ -151,24 +199,23 @@ class Attaching:
                 server.uuid,
                 e,
             )
-            failed = self.fail(context, server.uuid, record.id, _said(e))
-            error = exception.HotplugFailed(
-                attachment=record.id, server=server.uuid, reason=failed.reason
-            )
-            telling.ended(context, host, server, failed, telling.ATTACH, error)
-            return failed
-        telling.ended(context, host, server, record, telling.ATTACH)
-        return record
+            return self.give_up(context, server, record, _said(e))
 
     def _do(
         self, context: Context, server: objects.Instance, record: Record
     ) -> Record:
-        held = self._books.held(server)
-        if not record.units or not record.claims <= held:
-            record = self._claim(context, server, record, held)
+        record = self._claimed(context, server, record)
         self._books.driver.accel_insert(server, record.claims)
         record = record.to(attachment.ATTACHED, records.now())
         return records.save(server, record)
+
+    def _claimed(
+        self, context: Context, server: objects.Instance, record: Record
+    ) -> Record:
+        if self.is_claimed(server, record):
+            return record
+        held = self._books.held(server)
+        return self._claim(context, server, record, held)
 
     def _claim(
         self,
@@ -255,7 +302,7 @@ class Attaching:
 
     # What cannot be
 
-    def fail(
+    def _fail(
         self, context: Context, uuid: str, id_: str, reason: str
     ) -> Record:
         """Note that an attach has failed, and take back what it took.
@@ -273,13 +320,18 @@ class Attaching:
             raise exception.LeftUndone(reason=f'{reason} ({e})') from e
 
     def give_up(
-        self, context: Context, server: objects.Instance, record: Record
-    ) -> None:
-        """End an attach that was interrupted before anything was held.
+        self,
+        context: Context,
+        server: objects.Instance,
+        record: Record,
+        reason: str = INTERRUPTED,
+    ) -> Record:
+        """End an attach that has failed, or is not to be, and say why.
 
+        :returns: the record, in error.
         :raises LeftUndone: not all could be taken back.
         """
-        failed = self.fail(context, server.uuid, record.id, INTERRUPTED)
+        failed = self._fail(context, server.uuid, record.id, reason)
         telling.ended(
             context,
             self._books.host,
@@ -287,9 +339,10 @@ class Attaching:
             failed,
             telling.ATTACH,
             exception.HotplugFailed(
-                attachment=record.id, server=server.uuid, reason=INTERRUPTED
+                attachment=record.id, server=server.uuid, reason=reason
             ),
         )
+        return failed
 
     def _is_kept(self, server: objects.Instance, record: Record) -> bool:
         """Tell whether a guest has got some of it and does not let go."""

@@ -25,7 +25,9 @@ carried on or taken back:
 3   the tracker claims units            the same
 4   the record names the units          the same
 5   resources and flavor name them:     goes on
-    the server holds them
+    the server holds them; where the
+    API looks at limits again, it does
+    so now, and may have it refused
 6   the devices are made                goes on
 7   the guest has them, for good        goes on
 8   the record says attached            done
@@ -70,6 +72,7 @@ LOG = logging.getLogger(__name__)
 Context: ty.TypeAlias = holding.Context
 Record: ty.TypeAlias = attachment.Attachment
 _Do = collections.abc.Callable[[objects.Instance], Record]
+_Step: ty.TypeAlias = attach.Step
 
 # An attach that nobody asks for, seconds after it was reserved, is given up.
 _FORGOTTEN = 600.0
@@ -114,8 +117,30 @@ class Desk:
 
         return self._locked(context, uuid, do)
 
+    def claim(self, context: Context, uuid: str, id: str) -> Record:
+        """See ``rpc.AccelAPI``."""
+        return self._try(context, uuid, id, self._attaching.claim)
+
     def attach(self, context: Context, uuid: str, id: str) -> Record:
         """See ``rpc.AccelAPI``."""
+        return self._try(context, uuid, id, self._attaching.bring)
+
+    def refuse(
+        self, context: Context, uuid: str, id: str, reason: str
+    ) -> Record:
+        """See ``rpc.AccelAPI``."""
+
+        def give_up(
+            context: Context, server: objects.Instance, record: Record
+        ) -> Record:
+            return self._attaching.give_up(context, server, record, reason)
+
+        return self._try(context, uuid, id, give_up)
+
+    def _try(
+        self, context: Context, uuid: str, id: str, step: _Step
+    ) -> Record:
+        """Take a step of an attach that has not ended yet."""
 
         def do(server: objects.Instance) -> Record:
             record = _found(server, id)
@@ -127,7 +152,7 @@ class Desk:
                 return record
             self._open.add(server.uuid)
             try:
-                record = self._attaching.bring(context, server, record)
+                record = step(context, server, record)
             except exception.LeftUndone as e:
                 self._broken.add(id)
                 raise exception.HotplugFailed(
@@ -255,13 +280,16 @@ class Desk:
         starting: bool,
     ) -> None:
         """Go on with an attach that was interrupted, or give it up."""
-        held = self._books.held(server)
-        if record.units and record.claims <= held:
+        if not (starting or record.id in self._broken or _is_old(record)):
+            # The API asks for the next step.
+            return
+        if self._attaching.is_claimed(server, record):
             self._attaching.carry_on(context, server, record)
-        elif starting or record.id in self._broken or _is_old(record):
+        else:
+            held = self._books.held(server)
             self._books.rt.hotplug_forget(server.uuid, held)
             self._attaching.give_up(context, server, record)
-            self._broken.discard(record.id)
+        self._broken.discard(record.id)
 
     def let_go(self, uuid: str) -> None:
         """Hear that a guest has let go of something. Returns at once."""

@@ -29,7 +29,7 @@ _expected = messaging.expected_exceptions(exception.HotplugError)
 
 
 class Endpoint:
-    """See ``rpc.Endpoint``. All that is public here can be called."""
+    """Serves ``rpc.AccelAPI``. All that is public here can be called."""
 
     target = messaging.Target(namespace=rpc.NAMESPACE, version=rpc.VERSION)
 
@@ -48,6 +48,23 @@ class Endpoint:
         record = self._desk.reserve(
             context, instance.uuid, id, resource_class, amount
         )
+        return record.primitive()
+
+    @_expected
+    def claim(
+        self, context: Context, instance: objects.Instance, id: str
+    ) -> _Answer:
+        return self._desk.claim(context, instance.uuid, id).primitive()
+
+    @_expected
+    def refuse(
+        self,
+        context: Context,
+        instance: objects.Instance,
+        id: str,
+        reason: str,
+    ) -> _Answer:
+        record = self._desk.refuse(context, instance.uuid, id, reason)
         return record.primitive()
 
     @_expected

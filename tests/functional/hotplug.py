@@ -22,6 +22,7 @@ from nova.virt.libvirt import event as libvirt_event
 
 from nova_accel.core import attachment
 from nova_accel.core import invariant
+from nova_accel import exception
 from nova_accel import rpc
 from nova_accel.virt import endpoint
 from nova_accel.virt import repair
@@ -85,14 +86,10 @@ class HotplugTestCase(moves.MoveTestCase):
         )
 
     def attach(
-        self,
-        server: dict[str, ty.Any],
-        rc: str = VGPU,
-        amount: int = 1,
-        id: str | None = None,
+        self, server: dict[str, ty.Any], *wish: ty.Any, **more: ty.Any
     ) -> attachment.Attachment:
         """Attach as the API does, the request spec included."""
-        record = self.reserve(server, rc, amount, id)
+        record = self.reserve(server, *wish, **more)
         record = self.client.attach(
             self.context, self.instance(server), record.id
         )
@@ -105,6 +102,18 @@ class HotplugTestCase(moves.MoveTestCase):
         record = self.attach(server, rc, amount)
         self.assertEqual((attachment.ATTACHED, ''), state(record))
         return record
+
+    def try_attach(
+        self, server: dict[str, ty.Any], record: attachment.Attachment
+    ) -> None:
+        """Attach what is reserved, which fails and is not undone."""
+        self.assertRaises(
+            exception.HotplugFailed,
+            self.client.attach,
+            self.context,
+            self.instance(server),
+            record.id,
+        )
 
     def detach(
         self, server: dict[str, ty.Any], id: str, force: bool = False

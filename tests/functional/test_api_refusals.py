@@ -20,7 +20,9 @@ from oslo_limit import fixture as limit_fixture
 import oslo_messaging as messaging
 from oslo_utils.fixture import uuidsentinel as uuids
 
+from nova_accel.api import calls
 from nova_accel.core import naming
+from nova_accel import exception
 from nova_accel import rpc
 
 from tests.functional import api
@@ -33,7 +35,11 @@ class RefusalTest(api.ApiTestCase):
         super().setUp()
         self.start_host('host1', 't4', rules.T4_8Q)
         self.server = self.boot(
-            self.flavor(accel_hotplug__max_VGPU=2, accel_hotplug__max_FPGA=9)
+            self.flavor(
+                accel_hotplug__max_VGPU=2,
+                accel_hotplug__max_FPGA=9,
+                accel_hotplug__max_CUSTOM_NEVER_HEARD_OF=1,
+            )
         )
 
     def tearDown(self) -> None:
@@ -56,6 +62,7 @@ class RefusalTest(api.ApiTestCase):
         self.a_flavor_that_says_nothing()
         self.more_than_the_flavor_says()
         self.more_than_the_flavor_says_in_parts()
+        self.a_flavor_beside_which_it_cannot_be_counted()
         self.a_class_that_the_host_does_not_have()
 
     def test_no_room(self) -> None:
@@ -63,6 +70,7 @@ class RefusalTest(api.ApiTestCase):
         self.no_free_slot()
 
     def test_when(self) -> None:
+        self.the_host_refuses()
         self.a_locked_server()
         self.a_server_with_something_under_way()
         self.a_host_that_is_down()
@@ -145,9 +153,24 @@ class RefusalTest(api.ApiTestCase):
         self.refusal(response, 403, 'hotplug_not_allowed')
         self.detach(self.server, id_)
 
+    def a_flavor_beside_which_it_cannot_be_counted(self) -> None:
+        server = self.boot(
+            self.flavor(
+                resources__VGPU=1,
+                group_policy='isolate',
+                accel_hotplug__max_VGPU=1,
+            )
+        )
+        response = self.rest.attach(server['id'])
+        text = self.refusal(response, 409, 'groups_mixed')
+        self.assertIn('resources1:VGPU', text)
+        self._delete_server(server)
+
     def a_class_that_the_host_does_not_have(self) -> None:
-        response = self.rest.attach(self.server['id'], 'FPGA')
-        self.refusal(response, 409, 'no_free_slot')
+        for resource_class in ('FPGA', 'CUSTOM_NEVER_HEARD_OF'):
+            response = self.rest.attach(self.server['id'], resource_class)
+            text = self.refusal(response, 409, 'hotplug_unsupported')
+            self.assertIn('nothing there offers it', text)
 
     def no_free_slot(self) -> None:
         others = [self.boot(self.flavor(resources__VGPU=2)) for _ in range(2)]
@@ -234,6 +257,16 @@ class RefusalTest(api.ApiTestCase):
         text = self.refusal(response, 503, 'service_silent')
         self.assertIn('same id', text)
 
+    def the_host_refuses(self) -> None:
+        """What it refuses at once is no action without an end."""
+        error = exception.HotplugWrongState(server='x', state='busy')
+        with mock.patch.object(rpc.AccelAPI, 'reserve', side_effect=error):
+            response = self.rest.attach(self.server['id'], id=uuids.b)
+        self.refusal(response, 409, 'hotplug_wrong_state')
+        actions = self.api.get_instance_actions(self.server['id'])
+        begun = [each['action'] for each in actions]
+        self.assertNotIn('accel_attach', begun)
+
     def placement_does_not_answer(self) -> None:
         with mock.patch(
             'nova_accel.api.room.report.report_client_singleton'
@@ -281,6 +314,48 @@ class LimitTest(api.ApiTestCase):
         self.refusal(response, 403, 'over_limit')
         self.detach(server, id_)
         self.attach(server)
+
+    def attach_both_at_once(self) -> tuple[api.Server, list[str]]:
+        """Have two accepted before Placement counts any of them."""
+        server = self.boot(
+            self.flavor(resources__VGPU=1, accel_hotplug__max_VGPU=3)
+        )
+        late = self.process()
+        waiting: list[tuple[object, ...]] = []
+        service: calls.Service = late._application.service
+        with mock.patch.object(
+            service.worker, 'attach', lambda *args: waiting.append(args)
+        ):
+            ids = [
+                late.attach(server['id']).json['accelerator']['id']
+                for _ in range(2)
+            ]
+        for each in waiting:
+            service.worker.attach(*each)
+            self.wait_until(lambda: not service.worker._busy)
+        return server, ids
+
+    def test_two_at_once(self) -> None:
+        server, (first, second) = self.attach_both_at_once()
+        self.assertEqual('attached', self.status(server, first))
+        refused = self.wait_for(server, second, 'error')
+        self.assertIn('A limit of the project', refused['reason'])
+        self.assertIn('class:VGPU', refused['reason'])
+        # No guest has seen it.
+        self.assertEqual(2, len(self.hostdevs('host1', server)))
+        self.assertEqual(2, len(self.claims(server)))
+        actions = self.api.get_instance_actions(server['id'])
+        self.assertEqual(
+            ['Error', None],
+            [a['message'] for a in actions if a['action'] == 'accel_attach'],
+        )
+        self.assert_invariants()
+
+    def test_two_at_once_in_a_cloud_that_looks_once(self) -> None:
+        self.flags(recheck_quota=False, group='quota')
+        server, ids = self.attach_both_at_once()
+        for each in ids:
+            self.assertEqual('attached', self.status(server, each))
 
     def test_a_class_without_a_limit_of_its_own(self) -> None:
         server = self.boot(self.flavor(accel_hotplug__max_VGPU=3))

@@ -248,6 +248,13 @@ class CardsTest(hotplug.HotplugTestCase):
         self.assertEqual('isolate', extra_specs['group_policy'])
         self.assertEqual([own], self.claims(server))
 
+    def test_isolate_beside_what_has_no_group(self) -> None:
+        """Placement would count it twice when the server moves."""
+        flavor = self.hot(resources__VGPU=1, group_policy='isolate')
+        server = self.boot(flavor)
+        self.assertRaises(exception.GroupsMixed, self.reserve, server)
+        self.assertEqual({}, self.records(server))
+
     def test_without_a_policy(self) -> None:
         server = self.boot(self.hot(resources1__VGPU=1))
         before = self.instance(server).flavor.extra_specs
@@ -548,13 +555,7 @@ class TroubleTest(hotplug.HotplugTestCase):
         away = TimeoutError('no answer from the conductor')
         reserved = self.reserve(self.server)
         with mock.patch.object(records, 'hold', side_effect=away):
-            self.assertRaises(
-                exception.HotplugFailed,
-                self.client.attach,
-                self.context,
-                self.instance(self.server),
-                reserved.id,
-            )
+            self.try_attach(self.server, reserved)
         self.run_periodic()
         record = self.record(self.server)
         self.assertEqual(attachment.ERROR, record.state)

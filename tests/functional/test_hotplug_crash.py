@@ -11,8 +11,10 @@
 # under the License.
 """Nova-compute is killed at each step, and all is in order nonetheless."""
 
+import collections
 import collections.abc
 import contextlib
+import re
 import typing as ty
 from unittest import mock
 import uuid
@@ -20,6 +22,7 @@ import uuid
 from nova_accel.testing import cloud  # noqa: F401  (comes first)
 
 from keystoneauth1 import exceptions as ks_exc
+from nova import objects
 from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_accel.core import attachment
@@ -72,9 +75,19 @@ DETACH = (
     Step('give back', placing.Placing, 'settle'),
     Step('erase', records, 'erase'),
 )
+# Of an attach that is claimed, and then not to be.
+REFUSE = (
+    Step('unmake', BACKEND, 'release'),
+    Step('hold no more', records, 'hold'),
+    Step('forget', RT, 'hotplug_release'),
+    Step('give back', placing.Placing, 'settle'),
+    Step('write error', records, 'save'),
+)
+# What changes nothing. All else that libvirt is asked for does.
+READS = re.compile(r'lookup|Lookup|XMLDesc|isActive|info$|^get|^list|^num')
 
 
-class CrashTest(hotplug.HotplugTestCase):
+class StepTestCase(hotplug.HotplugTestCase):
     NODE, RULES = 't4', rules.T4_8Q
 
     def setUp(self) -> None:
@@ -86,11 +99,7 @@ class CrashTest(hotplug.HotplugTestCase):
         self, step: Step, before: bool
     ) -> collections.abc.Iterator[None]:
         """Let nova-compute be killed at a step, then start it again."""
-        owner: ty.Any = step.owner
-        if isinstance(owner, str):
-            owner = self.computes['host1'].manager
-            for part in str(step.owner).split('.'):
-                owner = getattr(owner, part)
+        owner = self.owner(step)
         original, calls = getattr(owner, step.verb), []
 
         def call(*args: ty.Any, **kwargs: ty.Any) -> ty.Any:
@@ -111,6 +120,14 @@ class CrashTest(hotplug.HotplugTestCase):
                 raise self.failureException(f'{step.name} is no step')
         self.restart_compute_service('host1')
 
+    def owner(self, step: Step) -> ty.Any:
+        if not isinstance(step.owner, str):
+            return step.owner
+        owner: ty.Any = self.computes['host1'].manager
+        for part in step.owner.split('.'):
+            owner = getattr(owner, part)
+        return owner
+
     def each(
         self,
         table: collections.abc.Iterable[Step],
@@ -129,6 +146,19 @@ class CrashTest(hotplug.HotplugTestCase):
             self.context, self.instance(self.server), *args
         )
 
+    def finish(self, id_: str) -> None:
+        """The same request again ends in the same place."""
+        record = self.attach(self.server, id=id_)
+        self.assertEqual((attachment.ATTACHED, ''), hotplug.state(record))
+        self.assertEqual(1, len(self.claims(self.server)))
+        self.assertEqual(1, len(self.domain(self.server).held()))
+        self.assertEqual(record.claims, self.held('host1'))
+        self.assert_invariants()
+        self.detach(self.server, id_)
+        self.assert_nothing_attached(self.server)
+
+
+class CrashTest(StepTestCase):
     def test_of_a_reservation(self) -> None:
         def check(step: Step, before: bool) -> None:
             id_ = str(uuid.uuid4())
@@ -190,6 +220,59 @@ class CrashTest(hotplug.HotplugTestCase):
         self.align(self.server)
         self.assert_nothing_attached(self.server)
 
+    def test_of_a_claim(self) -> None:
+        """The API has not asked for the rest of an attach yet."""
+        id_ = self.reserve(self.server).id
+        self.serve('claim', id_)
+        self.assertEqual(attachment.ATTACHING, self.record(self.server).state)
+        # Nor while something else is done to the server.
+        busy = self.instance(self.server)
+        busy.task_state = 'rebuilding'
+        busy.save()
+        self.assertRaises(
+            exception.HotplugWrongState,
+            self.client.attach,
+            self.context,
+            self.instance(self.server),
+            id_,
+        )
+        busy.task_state = None
+        busy.save()
+        # It is not nova-compute's to go on.
+        self.run_periodic()
+        self.assertEqual([], self.domain(self.server).held())
+        self.restart_compute_service('host1')
+        self.repair()
+        self.assertEqual(
+            (attachment.ATTACHED, ''), hotplug.state(self.record(self.server))
+        )
+        self.finish(id_)
+
+    def test_of_a_refusal(self) -> None:
+        self.each(REFUSE, self.check_refusal)
+
+    def check_refusal(self, step: Step, before: bool) -> None:
+        id_ = self.reserve(self.server).id
+        self.serve('claim', id_)
+        with self.killed(step, before):
+            self.serve('refuse', id_, 'too much')
+        self.repair()
+        names = [each.name for each in REFUSE]
+        at, held = names.index(step.name), names.index('hold no more')
+        record = self.record(self.server)
+        if step is REFUSE[-1] and not before:
+            self.assertEqual(
+                (attachment.ERROR, 'too much'), hotplug.state(record)
+            )
+        elif at > held or (at == held and not before):
+            self.assertEqual(
+                (attachment.ERROR, attach.INTERRUPTED), hotplug.state(record)
+            )
+        else:
+            # As if it had not been said.
+            self.assertEqual((attachment.ATTACHED, ''), hotplug.state(record))
+        self.finish(id_)
+
     def test_of_a_start_in_the_middle(self) -> None:
         """It is killed again, while it takes up what was left."""
         id_ = self.reserve(self.server).id
@@ -206,16 +289,156 @@ class CrashTest(hotplug.HotplugTestCase):
         self.align(self.server)
         self.assert_nothing_attached(self.server)
 
-    def finish(self, id_: str) -> None:
-        """The same request again ends in the same place."""
-        record = self.attach(self.server, id=id_)
-        self.assertEqual((attachment.ATTACHED, ''), hotplug.state(record))
-        self.assertEqual(1, len(self.claims(self.server)))
-        self.assertEqual(1, len(self.domain(self.server).held()))
-        self.assertEqual(record.claims, self.held('host1'))
-        self.assert_invariants()
-        self.detach(self.server, id_)
-        self.assert_nothing_attached(self.server)
+
+class TableTest(StepTestCase):
+    """Nothing is done but in the steps above, so each is one to be killed at.
+
+    A step that is added to nova_accel without being added here fails.
+    """
+
+    def test_of_a_reservation(self) -> None:
+        table = [Step('write attaching', records, 'save')]
+        with self.watched(table):
+            self.reserve(self.server)
+
+    def test_of_an_attach(self) -> None:
+        id_ = self.reserve(self.server).id
+        with self.watched(ATTACH):
+            self.serve('attach', id_)
+
+    def test_of_a_detach(self) -> None:
+        id_ = self.attached(self.server).id
+        with self.watched(DETACH):
+            self.serve('detach', id_)
+
+    def test_of_a_claim_and_a_refusal(self) -> None:
+        id_ = self.reserve(self.server).id
+        with self.watched(ATTACH[:4]):
+            self.serve('claim', id_)
+        with self.watched(REFUSE):
+            self.serve('refuse', id_, 'too much')
+
+    def test_it_notices(self) -> None:
+        id_ = self.reserve(self.server).id
+        without = (*ATTACH[:3], *ATTACH[4:])
+        error = self.assertRaises(
+            AssertionError, self.watch_and_serve, without, 'attach', id_
+        )
+        self.assertIn('save', str(error))
+
+    def watch_and_serve(
+        self, table: collections.abc.Iterable[Step], verb: str, *args: ty.Any
+    ) -> None:
+        with self.watched(table):
+            self.serve(verb, *args)
+
+    @contextlib.contextmanager
+    def watched(
+        self, table: collections.abc.Iterable[Step]
+    ) -> collections.abc.Iterator[None]:
+        """See each step taken, in order, and nothing changed outside."""
+        table = list(table)
+        names = {(id(s.owner), s.verb, s.number): s.name for s in table}
+        counts: collections.Counter[tuple[int, str]] = collections.Counter()
+        now: list[str] = []
+        seen: list[str] = []
+        outside: list[str] = []
+
+        def within(step: Step, original: ty.Any) -> ty.Any:
+            key = id(step.owner), step.verb
+
+            def call(*args: ty.Any, **kwargs: ty.Any) -> ty.Any:
+                counts[key] += 1
+                name = names.get((*key, counts[key]), f'more {step.verb}')
+                seen.append(name)
+                now.append(name)
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    now.pop()
+
+            return call
+
+        def change(name: str, original: ty.Any) -> ty.Any:
+            def call(*args: ty.Any, **kwargs: ty.Any) -> ty.Any:
+                if not now and not READS.search(_verb(name, args)):
+                    outside.append(_verb(name, args))
+                return original(*args, **kwargs)
+
+            return call
+
+        manager = self.computes['host1'].manager
+        with contextlib.ExitStack() as stack:
+
+            def patch(owner: ty.Any, verb: str, new: ty.Any) -> None:
+                stack.enter_context(mock.patch.object(owner, verb, new))
+
+            for step in {(id(s.owner), s.verb): s for s in table}.values():
+                owner = self.owner(step)
+                original = getattr(owner, step.verb)
+                patch(owner, step.verb, within(step, original))
+            for owner, verb in (
+                (objects.Instance, 'save'),
+                (manager.reportclient, 'put'),
+                (manager.reportclient, 'post'),
+                (manager.reportclient, 'delete'),
+                (self.connection_of('host1'), 'answer'),
+            ):
+                patch(owner, verb, change(verb, getattr(owner, verb)))
+            yield
+        self.assertEqual([], outside)
+        self.assertEqual([step.name for step in table], seen)
+
+
+def _verb(name: str, args: tuple[ty.Any, ...]) -> str:
+    return str(args[0]) if name == 'answer' else name
+
+
+class TransitionTest(hotplug.HotplugTestCase):
+    """Each step of the table of states is taken, and no other."""
+
+    NODE, RULES = 't4', rules.T4_8Q
+
+    def test_all(self) -> None:
+        server = self.boot(self.hot())
+        seen: set[tuple[str, str]] = set()
+        original = attachment.Attachment.to
+
+        def to(
+            record: attachment.Attachment, state: str, *more: str
+        ) -> ty.Any:
+            found = original(record, state, *more)
+            seen.add((record.state, state))
+            return found
+
+        with mock.patch.object(attachment.Attachment, 'to', to):
+            # Given up before it began.
+            record = self.reserve(server)
+            self.assertEqual(attachment.ATTACHING, record.state)
+            self.detach(server, record.id)
+            # It fails, is asked for again, and fails again.
+            with mock.patch.object(
+                placing.Placing, 'candidates', return_value=[]
+            ):
+                failed = self.attach(server)
+                self.attach(server, id=failed.id)
+            self.detach(server, failed.id)
+            # It works; the guest is to keep it, and then not.
+            id_ = self.attached(server).id
+            self.connection_of('host1').answering = False
+            self.detach(server, id_)
+            self.client.cancel(self.context, self.instance(server), id_)
+            self.connection_of('host1').answering = True
+            self.detach(server, id_)
+        declared = {
+            (before, after)
+            for before, states in attachment.TRANSITIONS.items()
+            for after in states
+            # A record begins as it is reserved.
+            if before
+        }
+        self.assertEqual(declared, seen)
+        self.assert_nothing_attached(server)
 
 
 class PlacementTest(hotplug.HotplugTestCase):
@@ -254,14 +477,17 @@ class PlacementTest(hotplug.HotplugTestCase):
     def attach_and_detach(
         self, verb: str, *answers: collections.abc.Callable[..., ty.Any]
     ) -> None:
-        with self.answering(verb, *answers):
+        with self.answering(verb, *answers) as calls:
             record = self.attached(self.server)
+        # All of that was heard, and then some more.
+        self.assertGreater(len(calls), len(answers))
         self.assertEqual(
             1, sum(used['VGPU'] for used in self.usages('host1').values())
         )
         self.assert_invariants()
-        with self.answering(verb, *answers):
+        with self.answering(verb, *answers) as calls:
             self.assertEqual('', self.detach(self.server, record.id).state)
+        self.assertGreaterEqual(len(calls), len(answers))
         self.assert_nothing_attached(self.server)
 
     def test_conflicts_in_a_row(self) -> None:
@@ -294,13 +520,7 @@ class PlacementTest(hotplug.HotplugTestCase):
             self.answering('put', *[lost] * 100),
             mock.patch.object(self.reports, 'get', side_effect=lost),
         ):
-            self.assertRaises(
-                exception.HotplugFailed,
-                self.client.attach,
-                self.context,
-                self.instance(self.server),
-                reserved.id,
-            )
+            self.try_attach(self.server, reserved)
             self.assertEqual(
                 attachment.ATTACHING, self.record(self.server).state
             )
@@ -325,13 +545,7 @@ class PlacementTest(hotplug.HotplugTestCase):
             self.answering('put', lost_after, *[lost] * 100),
             self.answering('get', passed, passed, *[lost] * 100),
         ):
-            self.assertRaises(
-                exception.HotplugFailed,
-                self.client.attach,
-                self.context,
-                self.instance(self.server),
-                reserved.id,
-            )
+            self.try_attach(self.server, reserved)
         self.assertEqual(1, len(self.usages('host1')))
         self.restart_compute_service('host1')
         self.assertEqual({}, self.usages('host1'))

@@ -61,7 +61,6 @@ def create(call: calls.Call) -> calls.Answer:
     stands = _standing(server, record)
     if stands is None:
         _check_attach(call, server, record)
-        worker.note(server, worker.ATTACH)
         with calls.asking_node(server.uuid):
             stands = call.service.client.reserve(
                 server.context,
@@ -71,7 +70,7 @@ def create(call: calls.Call) -> calls.Answer:
                 record.amount,
             )
     if stands.state == attachment.ATTACHING:
-        call.service.worker.attach(server, record.id)
+        call.service.worker.attach(server, stands)
     shown = view.Accelerator(stands, stands.claims)
     return answer(call, server, shown, 202)
 

@@ -279,6 +279,16 @@ class IsolateTest(testtools.TestCase):
         specs = {f'resources__{RC}': '1', 'group_policy': 'isolate'}
         self.assertEqual(frozenset(), self.apart(**specs))
 
+    def test_what_would_be_counted_wrongly(self):
+        isolate = {'group_policy': 'isolate'}
+        without = {f'resources:{RC}': '1', 'resources1:VGPU': '1'}
+        self.assertTrue(attachment.mixes({**isolate, **without}, RC))
+        self.assertFalse(attachment.mixes({**isolate, **without}, 'VGPU'))
+        self.assertFalse(attachment.mixes(isolate, RC))
+        self.assertFalse(attachment.mixes(without, RC))
+        none = {**without, 'group_policy': 'none'}
+        self.assertFalse(attachment.mixes(none, RC))
+
     def test_providers_of_other_attachments(self):
         specs = attachment.with_group({'group_policy': 'isolate'}, FULL)
         self.assertEqual({CARD, OTHER}, attachment.apart(specs, self.held))

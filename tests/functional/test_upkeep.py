@@ -132,6 +132,12 @@ class PrepareTest(UpkeepCase):
 
 
 class BareTraitTest(UpkeepCase):
+    def let_it_age(self) -> None:
+        """Let [compute]resource_provider_association_refresh pass."""
+        client = self.computes['host1'].manager.reportclient
+        for uuid in client._association_refresh_time:
+            client._association_refresh_time[uuid] = 0
+
     def test_a_trait_alone_is_obeyed_when_nova_looks_again(self) -> None:
         self.begin(test_clean.ONE_TIME.format(clean=''))
         (pool,) = self.accel_providers('host1').values()
@@ -142,18 +148,18 @@ class BareTraitTest(UpkeepCase):
         # Fresh for as long as the operator of nova says.
         self.run_periodic()
         self.assertEqual((8, 0), self.amounts())
-        self.flags(
-            resource_provider_association_refresh=0.001, group='compute'
-        )
+        self.let_it_age()
         self.run_periodic()
         self.assertEqual((8, 1), self.amounts())
         self.assertEqual('draining', self.states()[device])
         self.assertEqual(before | {trait}, self.traits_of(pool))
         self.set_traits(pool, before)
+        self.let_it_age()
         self.run_periodic()
         self.assertEqual((8, 0), self.amounts())
         # Who sets that trait and no other loses nothing of ours.
         self.set_traits(pool, {trait})
+        self.let_it_age()
         for _ in range(2):
             self.run_periodic()
         self.assertEqual(before | {trait}, self.traits_of(pool))

@@ -37,6 +37,15 @@ class StatesCase(base.Scenario):
             for rule, keys in self.CHANGES.items():
                 document['devices'][rule].update(keys)
             self._reload(yaml.safe_dump(document))
+        self.addCleanup(self._put_into_service)
+
+    def _put_into_service(self) -> None:
+        """Leave nothing behind that a later scenario would miss."""
+        for each in self.lab.compute.device('list')['devices']:
+            if 'cleaning' in each['state']:
+                self.lab.compute.device('clean', each['id'], '--done')
+            if not each['in_service']:
+                self.lab.compute.device('enable', each['id'])
 
     def _reload(self, text: str) -> None:
         known = len(self.lab.compute.log())

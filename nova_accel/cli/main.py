@@ -48,7 +48,7 @@ accelerators it has, which of them the whitelist offers, and what nova's
 scheduler will see. Reads only; changes nothing, needs no OpenStack service
 and no credentials. Works on any libvirt connection, local or remote. Only
 doctor, device, identify and remap ask nova and Placement, on the compute host
-itself.
+itself; device, remap --apply and doctor --fix change something there.
 """
 
 EPILOG = """\
@@ -63,6 +63,8 @@ typical sequence:
   5. create the flavors that check has printed
   6. nova-accel doctor
          see whether nova, Placement, guests and devices agree, any time
+  7. nova-accel identify
+         after any change of hardware: see which device is which
 
 exit codes:
   0  all is well

@@ -82,6 +82,8 @@ SAID = frozenset({READY, DRAINING, QUARANTINED})
 # What we have said, and keep as well.
 _NOTED = frozenset({PREPARED, *REASONS}) - {CLEAN_FAILED}
 _OF_QUARANTINE = _NOTED - {PREPARED, PREPARE_FAILED}
+# What a device or a unit of a pool has still when it was away and is back.
+_KEPT = SAID | _NOTED | {NOT_READY, CLEANING, CLEAN_FAILED}
 _QUIET = frozenset({READY, PREPARED})
 _CLOSING = (QUARANTINED, DRAINING, NOT_READY)
 _STATES = (NOT_READY, DRAINING, QUARANTINED, CLEANING, MISSING, MISMATCH)
@@ -142,6 +144,15 @@ def is_word(text: str) -> bool:
     """Tell a trait that must not be forgotten while its device is away."""
     found = read(text)
     return found is not None and found[0] in SAID | {PREPARED, CLEANING}
+
+
+def kept(text: str) -> str:
+    """Return whose mark a trait is, if that outlives an absence.
+
+    :returns: the short id of a device or a unit of a pool; '': none such.
+    """
+    word, short = read(text) or ('', '')
+    return short if word in _KEPT else ''
 
 
 def marks(traits: collections.abc.Iterable[str], short: str = '') -> Marks:

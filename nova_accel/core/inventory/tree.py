@@ -301,10 +301,13 @@ def _away(
     host: _Host, memory: values.KnownProvider
 ) -> collections.abc.Iterator[str]:
     """Yield what is remembered of devices that no provider offers now."""
-    offered = host.offer.offered
+    offer = host.offer
     for trait in memory.traits:
         who = naming.read_who(trait) or naming.read_at(trait)
-        if who is not None and who[0] not in offered:
+        short = who[0] if who is not None else states.kept(trait)
+        if not short or short in offer.offered:
+            continue
+        if who is not None or short not in offer.offered_units:
             yield trait
 
 

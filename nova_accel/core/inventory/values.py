@@ -154,6 +154,16 @@ class Offer:
         )
 
     @functools.cached_property
+    def offered_units(self) -> frozenset[str]:
+        """Short ids of the units that are parts of a pool."""
+        return frozenset(
+            naming.short_id(name)
+            for pool in self.pools
+            for stock in pool.stocks
+            for name in stock.by_id
+        )
+
+    @functools.cached_property
     def present_short(self) -> frozenset[str]:
         """Short ids of everything that a device here carries."""
         return frozenset(map(naming.short_id, self.present))

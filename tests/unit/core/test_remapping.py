@@ -291,8 +291,9 @@ class PoolTest(testtools.TestCase):
         world.update()
         self.assertEqual({pool}, set(world.known))
         self.assertEqual({'sn:9', 'sn:7'}, set(world.entries()))
-        words = {states.read(t) for t in world.known[pool].traits} - {None}
-        self.assertEqual(set(), words)
+        words = {t for t in world.known[pool].traits if states.read(t)}
+        # So it would be, should the operator's word be taken back.
+        self.assertEqual({states.trait(states.NOT_READY, new)}, words)
         record = world.known[pool].inventories['CUSTOM_PCI_10DE_20B5']
         self.assertEqual((2, 0), (record.total, record.reserved))
 

@@ -202,6 +202,18 @@ class PoolTest(testtools.TestCase):
             host.counts(POOL),
         )
 
+    def test_an_absence_changes_nothing(self):
+        host = Host(WHOLE, *map(hosts.pci, (1, 2)))
+        host.change(POOL, 'drain', 'sn:1')
+        host.devices = tuple(map(hosts.pci, (1, 3)))
+        before = host.counts(POOL)
+        self.assertIn(self.marked(states.NOT_READY, 3), before[2])
+        # Both are pulled, and put back.
+        host.devices = (hosts.pci(2),)
+        host.counts(POOL)
+        host.devices = tuple(map(hosts.pci, (1, 3)))
+        self.assertEqual(before, host.counts(POOL))
+
     def test_a_device_takes_its_marks_to_another_pool(self):
         host = Host(WHOLE, *map(hosts.pci, (1, 2)))
         host.change(POOL, 'drain', 'sn:2')
@@ -238,6 +250,11 @@ class OneTimeTest(testtools.TestCase):
         host.held = ()
         self.assertEqual((2, 1), host.counts(POOL)[:2])
         self.assertEqual(expected, self.marks(host, POOL))
+        # To pull it and to put it back does not clean it.
+        host.devices = (hosts.pci(2),)
+        host.update()
+        host.devices = (hosts.pci(1), hosts.pci(2))
+        self.assertEqual((2, 1), host.counts(POOL)[:2])
         # Whatever the rule says by then.
         host.rule = WHOLE
         self.assertEqual((2, 1), host.counts(POOL)[:2])

@@ -16,6 +16,7 @@
 ``-`` for FAULT: none; for NODE: the hypervisor of this machine.
 """
 
+import os
 import sys
 
 
@@ -32,6 +33,11 @@ def main() -> None:
         sys.argv[:] = ['synthetic', name, node, *options]
         run = synthetic.main
     if fault != '-':
+        # nova's modules come first: they choose how threads are made.
+        from nova_accel.cli import compute as prepared
+
+        os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', '1')
+        prepared.prepare()
         from tests.cloud.harness import planting
 
         planting.PLANTS[fault]()

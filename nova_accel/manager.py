@@ -81,7 +81,7 @@ class Manager:
         self._remaps = memo.Memo(_remaps)
         self._loose = memo.Memo(_loose)
         self._occupied = memo.Memo(_union)
-        self._service = memo.Memo(inventory.service)
+        self._service = memo.Memo(_service)
         self._places = memo.Memo(_places)
         self._followed: Places = {}
         self._described = memo.Memo(_described)
@@ -801,6 +801,15 @@ def _is_live_migratable(pool: inventory.Pool | None, vgpu: bool) -> bool:
     """Go by the rule; without a word of it, a vGPU is and no other device."""
     said = pool.rule.live_migratable if pool else None
     return vgpu if said is None else said
+
+
+def _service(
+    node: inventory.Node,
+    offer: inventory.Offer,
+    known: Known,
+    faults: inventory.Faults,
+) -> inventory.Service:
+    return inventory.service(node, offer, known, faults)
 
 
 def _ids_in_use(

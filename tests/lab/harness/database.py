@@ -33,12 +33,17 @@ def bus(lab: settings.Settings, host: str = '127.0.0.1') -> str:
 
 
 class Database:
-    """Started on a copy of a template, so that every start is a fresh one."""
+    """Started on a copy of a template, so that every start is a fresh one.
 
-    def __init__(self, lab: settings.Settings, folder: pathlib.Path) -> None:
+    :param lab: None for one that only its socket leads to.
+    """
+
+    def __init__(
+        self, lab: settings.Settings | None, folder: pathlib.Path
+    ) -> None:
         self._lab = lab
         self._data = folder / 'mysql'
-        self._socket = folder / 'mysql.sock'
+        self.socket = folder / 'mysql.sock'
         self.daemon = process.Daemon('mariadb', folder)
 
     def create(self) -> None:
@@ -58,10 +63,9 @@ class Database:
             '--no-defaults',
             '--user=root',
             f'--datadir={self._data}',
-            f'--socket={self._socket}',
-            f'--pid-file={self._socket.with_suffix(".pid")}',
-            '--bind-address=127.0.0.1',
-            f'--port={self._lab.port("database")}',
+            f'--socket={self.socket}',
+            f'--pid-file={self.socket.with_suffix(".pid")}',
+            *self._network(),
             '--innodb-log-file-size=8M',
             '--innodb-flush-log-at-trx-commit=0',
             '--max-connections=500',
@@ -70,13 +74,19 @@ class Database:
         self.daemon.start(command)
         process.wait_for('MariaDB', self._answers, 60, self.daemon)
 
+    def _network(self) -> list[str]:
+        if self._lab is None:
+            return ['--skip-networking']
+        port = self._lab.port('database')
+        return ['--bind-address=127.0.0.1', f'--port={port}']
+
     def _answers(self) -> bool:
-        return self._socket.exists() and 'ok' in self.sql("select 'ok'")
+        return self.socket.exists() and 'ok' in self.sql("select 'ok'")
 
     def sql(self, text: str) -> str:
         return process.run(
             *('mariadb', '--no-defaults', '-uroot', '-e', text),
-            f'--socket={self._socket}',
+            f'--socket={self.socket}',
         )
 
     def make_schemas(

@@ -223,9 +223,9 @@ class Caretaker:
         if not pools:
             return
         held = {
-            unit.device
+            read.device
             for claim in accel.held
-            if (unit := inventory.read_unit(claim.unit)) is not None
+            if (read := inventory.read_unit(claim.unit)) is not None
         }
         for rp, pool in pools:
             for stock in pool.stocks[:1]:

@@ -116,7 +116,11 @@ class LibvirtBackend(base.Backend):
         files = self._found.files()
         if not files:
             return {}
-        return {dev.name: files.reading(dev.address) for dev in devices}
+        return {
+            dev.name: files.reading(dev.address)
+            for dev in devices
+            if isinstance(dev.address, device.PciAddress)
+        }
 
     def _recognise(self, claimed: device.Device) -> None:
         present = self._found.by_name(claimed.name)

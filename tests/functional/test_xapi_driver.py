@@ -11,6 +11,7 @@
 # under the License.
 """One server after another, on a simulated pool, without nova's services."""
 
+from concurrent import futures
 import importlib
 import inspect
 
@@ -158,6 +159,26 @@ class SpawnTest(xapi_driver.DriverTestCase):
         self.assertIn('GRID K280Q', str(error))
         self.assertEqual([first.uuid], self.driver.list_instance_uuids())
         self.destroy(first)
+        self.assert_nothing_left()
+
+    def test_many_at_once_have_one_winner(self) -> None:
+        servers = [self.server() for _each in range(4)]
+        for server in servers:
+            self.give(server, self.vgpu('GRID K280Q'))
+
+        def won(server: objects.Instance) -> bool:
+            try:
+                self.spawn(server)
+            except nova_exception.ComputeResourcesUnavailable:
+                return False
+            return True
+
+        with futures.ThreadPoolExecutor(len(servers)) as pool:
+            outcomes = list(pool.map(won, servers))
+        self.assertEqual(1, sum(outcomes))
+        winner = servers[outcomes.index(True)]
+        self.assertEqual([winner.uuid], self.driver.list_instance_uuids())
+        self.destroy(winner)
         self.assert_nothing_left()
 
 
@@ -423,6 +444,116 @@ class PassthroughTest(xapi_driver.DriverTestCase):
         self.remove(thief)
         self.driver.power_on(self.context, server, [])
         self.destroy(server)
+
+
+@ddt.ddt
+class UsbTest(xapi_driver.DriverTestCase):
+    TOPOLOGY = 'passthrough'
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one = self.server()
+        self.give(self.one, self.usb('1-1'), self.usb('2-1'))
+
+    def vusbs(self) -> list[dict[str, str]]:
+        return [
+            self.xapi.call('VUSB.get_record', ref)
+            for ref in self.record(self.one)['VUSBs']
+        ]
+
+    def finish(self, on: xapi_driver.Driver | None = None) -> None:
+        self.destroy(self.one, on=on)
+        self.assert_nothing_left()
+
+    def test_it_is_there_from_the_start(self) -> None:
+        self.spawn(self.one)
+        self.assertEqual(
+            {'unit-1-1', 'unit-2-1'},
+            {each['other_config'][marks.UNIT] for each in self.vusbs()},
+        )
+        for each in self.vusbs():
+            self.assertTrue(each['currently_attached'])
+            self.assertEqual(self.one.uuid, each['other_config'][marks.SERVER])
+        error = self.assertRaises(
+            nova_exception.InstanceFaultRollback,
+            self.driver.suspend,
+            self.context,
+            self.one,
+        )
+        self.assertIn('USB', str(error.inner_exception))
+        self.finish()
+
+    def test_a_start_gives_what_is_held_and_no_more(self) -> None:
+        self.spawn(self.one)
+        self.driver.power_off(self.one)
+        gone = self.record(self.one)['VUSBs'][0]
+        self.xapi.call('VUSB.destroy', gone)
+        again = self.start()
+        again.wanted = self.driver.wanted
+        again.power_on(self.context, self.one, [])
+        self.assertEqual(2, len(self.vusbs()))
+        again.power_off(self.one)
+        self.give(self.one, self.usb('1-1'), on=again)
+        again.power_on(self.context, self.one, [])
+        self.assertEqual(1, len(self.vusbs()))
+        self.finish(on=again)
+
+    def test_a_second_one_is_refused(self) -> None:
+        self.spawn(self.one)
+        second = self.server()
+        self.give(second, self.usb('1-1'))
+        error = self.assertRaises(
+            nova_exception.ComputeResourcesUnavailable, self.spawn, second
+        )
+        self.assertIn(self.one.uuid, str(error))
+        self.finish()
+
+    def test_a_thief_is_found_out(self) -> None:
+        self.spawn(self.one)
+        self.driver.power_off(self.one)
+        (vusb,) = [
+            ref
+            for ref in self.record(self.one)['VUSBs']
+            if self.xapi.call('VUSB.get_other_config', ref)[marks.UNIT]
+            == 'unit-1-1'
+        ]
+        group = self.xapi.call('VUSB.get_USB_group', vusb)
+        self.xapi.call('VUSB.destroy', vusb)
+        thief = self.somebody()
+        self.xapi.call('VM.hard_shutdown', thief)
+        self.xapi.call('VUSB.create', thief, group, {})
+        error = self.assertRaises(
+            nova_exception.InstancePowerOnFailure,
+            self.driver.power_on,
+            self.context,
+            self.one,
+            [],
+        )
+        self.assertIn('thief', str(error))
+        self.xapi.call('VM.destroy', thief)
+        self.driver.power_on(self.context, self.one, [])
+        self.finish()
+
+    def test_more_than_xapi_gives(self) -> None:
+        self.fault('VUSB.create', error=['TOO_MANY_VUSBS', '6'])
+        error = self.assertRaises(
+            nova_exception.ComputeResourcesUnavailable, self.spawn, self.one
+        )
+        self.assertIn('6 USB devices at most', str(error))
+        self.assert_nothing_left()
+
+    @ddt.data('VM.create', 'VUSB.create', 'VM.start_on')
+    def test_the_service_dies_on_the_way(self, message: str) -> None:
+        self.fault(message, error=['INTERNAL_ERROR', 'no'])
+        builder = self.driver._builder
+        object.__setattr__(builder, '_give_up', lambda order: None)
+        self.assertRaises(exception.AccelError, self.spawn, self.one)
+        self.finish(on=self.start())
+
+    def test_the_answer_is_lost(self) -> None:
+        self.fault('VUSB.create', stage='after', drop=True)
+        self.assertRaises(exception.AccelError, self.spawn, self.one)
+        self.assert_nothing_left()
 
 
 class RescueTest(xapi_driver.DriverTestCase):

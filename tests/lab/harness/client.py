@@ -35,7 +35,14 @@ Json = dict[str, ty.Any]
 
 
 class Refused(errors.LabError):
-    """The service answered with an error."""
+    """The service answered with an error.
+
+    :ivar status: of HTTP.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def _call(
@@ -49,7 +56,8 @@ def _call(
     )
     if answer.status_code >= 400:
         raise Refused(
-            f'{method} {url}: {answer.status_code} {answer.text[:500]}'
+            f'{method} {url}: {answer.status_code} {answer.text[:500]}',
+            answer.status_code,
         )
     kind = answer.headers.get('Content-Type', '')
     return answer.json() if 'json' in kind and answer.content else None
@@ -234,9 +242,20 @@ class Client:
         """Resource class -> units free in the whole cloud."""
         left: dict[str, int] = {}
         for provider in self.providers():
-            path = f'/resource_providers/{provider}/usages'
-            used = self.placement(path)['usages']
-            for name, one in self.inventories(provider).items():
-                free = one['total'] - one['reserved'] - used.get(name, 0)
+            for name, free in self._free_of(provider).items():
                 left[name] = left.get(name, 0) + free
         return left
+
+    def _free_of(self, provider: str) -> dict[str, int]:
+        path = f'/resource_providers/{provider}/usages'
+        try:
+            used = self.placement(path)['usages']
+            return {
+                name: one['total'] - one['reserved'] - used.get(name, 0)
+                for name, one in self.inventories(provider).items()
+            }
+        except Refused as exc:
+            # nova-compute may delete it while all are asked.
+            if exc.status != 404:
+                raise
+            return {}

@@ -125,6 +125,14 @@ class CommandCase(testtools.TestCase):
         args = command.get_parser('openstack').parse_args(argv)
         return int(command.run(args) or 0)
 
+    def refused(self, kind: ty.Any, *argv: str) -> str:
+        """Run a command that fails; return what it tells."""
+        return str(
+            self.assertRaises(
+                osc_exceptions.CommandError, self.run_command, kind, *argv
+            )
+        )
+
     def sent(self) -> list[tuple[str, str]]:
         return [
             (request.method, request.path.removeprefix('/v1/servers/'))
@@ -200,64 +208,52 @@ class AddTest(CommandCase):
         self.http.get(
             f'{PLACE}/{ID}', json=one('error', reason='no slot in the guest')
         )
-        caught = self.assertRaises(
-            osc_exceptions.CommandError,
-            self.run_command,
+        caught = self.refused(
             accelerator.AddAccelerator,
             SERVER,
             '--resource=VGPU=2',
             '--wait',
         )
-        self.assertIn('no slot in the guest', str(caught))
+        self.assertIn('no slot in the guest', caught)
 
     def test_wait_gives_up_after_the_timeout(self) -> None:
         self.http.post(PLACE, json=one('attaching'), status_code=202)
         self.http.get(f'{PLACE}/{ID}', json=one('attaching'))
-        caught = self.assertRaises(
-            osc_exceptions.CommandError,
-            self.run_command,
+        caught = self.refused(
             accelerator.AddAccelerator,
             SERVER,
             '--resource=VGPU=2',
             '--wait',
             '--timeout=10',
         )
-        self.assertIn('still attaching after 12 s', str(caught))
-        self.assertIn('server accelerator show', str(caught))
+        self.assertIn('still attaching after 12 s', caught)
+        self.assertIn('server accelerator show', caught)
 
     def test_a_refusal_is_told_in_the_words_of_the_service(self) -> None:
         self.http.post(PLACE, **error(403, 'The flavor does not permit it.'))
-        caught = self.assertRaises(
-            osc_exceptions.CommandError,
-            self.run_command,
+        caught = self.refused(
             accelerator.AddAccelerator,
             SERVER,
             '--resource=VGPU',
         )
-        self.assertEqual(
-            'The flavor does not permit it. (HTTP 403)', str(caught)
-        )
+        self.assertEqual('The flavor does not permit it. (HTTP 403)', caught)
 
     def test_a_fault_of_the_service_names_the_request(self) -> None:
         self.http.post(PLACE, **error(500, 'Unexpected.'))
-        caught = self.assertRaises(
-            osc_exceptions.CommandError,
-            self.run_command,
+        caught = self.refused(
             accelerator.AddAccelerator,
             SERVER,
             '--resource=VGPU',
         )
-        self.assertEqual('Unexpected. (HTTP 500, req-9)', str(caught))
+        self.assertEqual('Unexpected. (HTTP 500, req-9)', caught)
 
     def test_no_such_name(self) -> None:
-        caught = self.assertRaises(
-            osc_exceptions.CommandError,
-            self.run_command,
+        caught = self.refused(
             accelerator.AddAccelerator,
             'web2',
             '--resource=VGPU',
         )
-        self.assertIn('web2', str(caught))
+        self.assertIn('web2', caught)
         self.assertEqual([], self.sent())
 
     @ddt.data(
@@ -310,15 +306,13 @@ class RemoveTest(CommandCase):
     def test_wait_ends_when_an_administrator_cancels(self) -> None:
         self.http.delete(f'{PLACE}/{ID}', status_code=202)
         self.http.get(f'{PLACE}/{ID}', json=one('attached'))
-        caught = self.assertRaises(
-            osc_exceptions.CommandError,
-            self.run_command,
+        caught = self.refused(
             accelerator.RemoveAccelerator,
             SERVER,
             ID,
             '--wait',
         )
-        self.assertIn('is attached again: it was cancelled', str(caught))
+        self.assertIn('is attached again: it was cancelled', caught)
 
     def test_force_and_cancel(self) -> None:
         action = f'{PLACE}/{ID}/action'

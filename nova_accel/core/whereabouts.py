@@ -288,9 +288,9 @@ class Host:
             and not self.holders.get(self.ids.get(card.device.name, ''))
         ]
 
-        def elsewhere(dev: device.Device) -> tuple[bool, device.PciAddress]:
+        def elsewhere(dev: device.Device) -> tuple[bool, str]:
             places = map(identity.place_of, identity.carried(dev))
-            return not place or place not in places, dev.address
+            return not place or place not in places, str(dev.address)
 
         for dev in sorted(fitting, key=elsewhere):
             yield self.ids.get(dev.name) or str(dev.address)

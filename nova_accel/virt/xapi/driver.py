@@ -15,6 +15,7 @@ It does what nova asks with calls of the published data model, and no plugin
 on the hosts. What XAPI cannot do is refused before anything changes.
 """
 
+import dataclasses
 import typing as ty
 
 from nova.compute import task_states
@@ -77,8 +78,7 @@ class XapiDriver(node.Node, power.Power):
                     vm, vdi, disks.DEVICES[disks.CONFIG], read_only=True
                 )
 
-        self._build(
-            fill,
+        order = builder.Order(
             context,
             instance,
             image_meta,
@@ -86,24 +86,17 @@ class XapiDriver(node.Node, power.Power):
             block_device_info,
             power_on,
         )
+        self._build(order, fill)
 
-    def _build(
-        self,
-        fill: builder.Fill,
-        context: nova_context.RequestContext,
-        instance: objects.Instance,
-        *order: ty.Any,
-    ) -> None:
+    def _build(self, order: builder.Order, fill: builder.Fill) -> None:
         """Build a server here, or have nova try another host.
 
-        :param order: the other fields of ``builder.Order``, but its plans.
+        :param order: what is asked for; the plans are made here.
         """
         kind = nova_exception.ComputeResourcesUnavailable
         with self._explained(kind):
-            plans = self.plans(instance)
-            self._builder.build(
-                builder.Order(context, instance, *order, plans=plans), fill
-            )
+            plans = self.plans(order.instance)
+            self._builder.build(dataclasses.replace(order, plans=plans), fill)
 
     def _fill(
         self,
@@ -210,8 +203,8 @@ class XapiDriver(node.Node, power.Power):
         power_on: bool = True,
         share_info: ty.Any = None,
     ) -> None:
-        self._build(
-            self._moves.fill(instance, disk_info, resize_instance),
+        fill = self._moves.fill(instance, disk_info, resize_instance)
+        order = builder.Order(
             context,
             instance,
             image_meta,
@@ -219,6 +212,7 @@ class XapiDriver(node.Node, power.Power):
             block_device_info,
             power_on,
         )
+        self._build(order, fill)
 
     def confirm_migration(
         self,

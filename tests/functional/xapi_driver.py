@@ -156,7 +156,8 @@ class DriverTestCase(test.NoDBTestCase):  # type: ignore[misc]
     def make_image(
         self, content: bytes, form: str = 'raw', **fields: ty.Any
     ) -> objects.ImageMeta:
-        record = xapi_records.image(form, len(content), **fields)
+        size = fields.pop('size', len(content))
+        record = xapi_records.image(form, size, **fields)
         self.glance.contents[record['id']] = content
         return objects.ImageMeta.from_dict(record)
 

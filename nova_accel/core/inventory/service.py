@@ -178,8 +178,11 @@ class _Memory:
 
     @functools.cached_property
     def _away(self) -> list[values.KnownProvider]:
-        """Providers of devices that are not in this host now."""
-        here = self._offer.present_short
+        """Providers of devices that are not in this host now.
+
+        Another card in its place may carry the id of one, and goes by its own.
+        """
+        here = set(map(naming.short_id, self._offer.cards))
         return [one for short, one in self._where.items() if short not in here]
 
     def _replaces(self, stable_id: str) -> bool:

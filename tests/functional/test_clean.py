@@ -71,7 +71,14 @@ class CleanCase(test_device_states.DeviceCase):
     def a100(self, clean: str = '') -> None:
         text = f'clean: {clean}' if clean else ''
         self.start_host('host1', 'a100', ONE_TIME.format(clean=text))
-        self.one = self.flavor(resources__CUSTOM_A100=1)
+        # So small that the host runs out of cards first.
+        self.one = self._create_flavor(
+            memory_mb=64,
+            vcpu=1,
+            disk=1,
+            ephemeral=0,
+            extra_spec={'resources:CUSTOM_A100': '1'},
+        )
         self.conn = self.connection_of('host1')
 
     def amounts(self) -> tuple[int, int]:

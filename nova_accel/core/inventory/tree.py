@@ -231,6 +231,7 @@ def _other(
         or wrong
         or _is_awaited(host.offer, stable_id)
         or _is_spoken_of(host.offer, memory)
+        or _is_disputed(host.offer, memory)
     )
     return dataclasses.replace(provider, retired=retired)
 
@@ -376,6 +377,25 @@ def _is_spoken_of(offer: values.Offer, memory: values.KnownProvider) -> bool:
     return any(
         entry.device.name == card.device.name and entry.rules
         for entry in offer.withheld
+    )
+
+
+def _is_disputed(offer: values.Offer, memory: values.KnownProvider) -> bool:
+    """Tell whether a card is withheld that took the place of one of its own.
+
+    When it is offered, somebody has to remember that it is not that one.
+    """
+    if not offer.withheld:
+        return False
+    whose = {who[0] for t in memory.traits if (who := naming.read_who(t))}
+    names = {entry.device.name for entry in offer.withheld if entry.rules}
+    return any(
+        naming.short_id(stable_id) not in whose
+        and not whose.isdisjoint(
+            map(naming.short_id, identity.carried(card.device))
+        )
+        for stable_id, card in offer.cards.items()
+        if card.device.name in names
     )
 
 

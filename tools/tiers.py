@@ -58,7 +58,7 @@ TIERS = (
     Tier('lint', 'lint', counts=False, minutes=10),
     Tier('unit', 'unit', counts=True, minutes=10),
     Tier('docs', 'docs', counts=False, minutes=10),
-    Tier('functional-core', 'nova', counts=True, minutes=30),
+    Tier('functional-core', 'nova', counts=True, minutes=40),
     Tier('functional-eventlet', 'nova', counts=True, minutes=15),
     Tier('install', 'nova', counts=True, minutes=15),
     Tier('lab-core', 'lab-core', counts=True, minutes=14),

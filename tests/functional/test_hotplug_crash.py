@@ -479,8 +479,8 @@ class PlacementTest(hotplug.HotplugTestCase):
     ) -> None:
         with self.answering(verb, *answers) as calls:
             record = self.attached(self.server)
-        # All of that was heard, and then some more.
-        self.assertGreater(len(calls), len(answers))
+        # All of that was heard.
+        self.assertGreaterEqual(len(calls), len(answers))
         self.assertEqual(
             1, sum(used['VGPU'] for used in self.usages('host1').values())
         )
@@ -506,7 +506,7 @@ class PlacementTest(hotplug.HotplugTestCase):
         self.attach_and_detach('put', meanwhile, meanwhile)
 
     def test_an_error_after_it_was_done(self) -> None:
-        self.attach_and_detach('put', broken_after, broken_after)
+        self.attach_and_detach('put', broken_after)
 
     def test_no_answer_after_it_was_done(self) -> None:
         self.attach_and_detach('put', lost_after)

@@ -55,7 +55,6 @@ class FailingCardTest(base.Scenario):
         self._refused('create')
         self.delete(self.boot(**base.VGPU))
 
-    @base.core
     def test_no_vgpu_can_be_opened(self) -> None:
         """It is created; the domain then does not start."""
         self._refused('open')

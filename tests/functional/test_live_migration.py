@@ -120,6 +120,7 @@ class LiveMigrationTest(cloud.CloudTestCase):
     ) -> collections.abc.Iterator[None]:
         """Do something while the guest runs on both hosts."""
         done: list[Exception | None] = []
+        over = threading.Event()
 
         def run(domain: connection.HybridDomain) -> None:
             try:
@@ -128,9 +129,13 @@ class LiveMigrationTest(cloud.CloudTestCase):
             except Exception as error:
                 done.append(error)
                 raise
+            finally:
+                over.set()
 
         self.connection_of('host1').migrating = run
         yield
+        # What waits for it here may see its outcome before it does.
+        over.wait(30)
         for error in done:
             if error is not None and not isinstance(error, Failure):
                 raise error

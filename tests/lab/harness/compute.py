@@ -165,7 +165,8 @@ class Compute:
                 'shutdown_timeout': 3,
                 'update_resources_interval': 20,
                 'service_down_time': 30,
-                'report_interval': 5,
+                # It is up when it has reported once.
+                'report_interval': 2,
                 'reserved_host_memory_mb': 256,
             },
             'oslo_concurrency': {'lock_path': '/var/lib/nova/lock'},

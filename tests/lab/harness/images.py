@@ -20,6 +20,8 @@ import collections.abc
 import hashlib
 import os
 import pathlib
+import shutil
+import stat
 
 from tests.lab.harness import environment
 from tests.lab.harness import kernel
@@ -29,6 +31,7 @@ from tests.lab.harness import settings
 _BLOCK = 4096
 _USR = pathlib.Path('/usr')
 _PYTHON = '/usr/bin/python3'
+_PATH = '/usr/sbin:/usr/bin'
 # More than an environment needs; what is not used takes no room.
 _VENV_MIB = 2048
 # What the machine needs of the host's /usr, as far as it exists
@@ -39,7 +42,17 @@ _PARTS = (
     *('share/hwdata', 'share/libvirt', 'share/mdevctl', 'share/misc'),
     *('share/qemu', 'share/seabios', 'share/zoneinfo'),
 )
-# Folders onto their places in the image, for mke2fs to follow
+# Big files of these are left out unless a program of the machine loads them:
+# a host may have gigabytes of compilers and desktops.
+_SIFTED = ('bin', 'sbin', 'libexec', 'lib/x86_64-linux-gnu')
+_BIG = 2 << 20
+_PROGRAMS = (
+    *('bash', 'busybox', 'ip', 'mdevctl', 'python3', 'qemu-img'),
+    *('qemu-system-x86_64', 'ssh', 'udevadm', 'virsh', 'libvirtd', 'virtlogd'),
+)
+_MODULES = ('qemu/*.so', 'libvirt/*/*.so')
+# Folders onto their places in the image, for mke2fs to follow; what is left
+# out, read from standard input, is empty.
 _STAGE = """\
 set -e
 mount -t tmpfs -o mode=755 stage "$1"
@@ -49,6 +62,10 @@ for place; do
     [ ! -e "/usr/$place" ] || mount --bind "/usr/$place" "$stage/$place"
 done
 mkdir -p "$stage/$EMPTY"
+touch "$stage/nothing"
+while read -r file; do
+    mount --bind "$stage/nothing" "$stage/$file"
+done
 exec mke2fs -q -F -t ext4 -m 0 -O ^has_journal -d "$stage" "$made" "$size"
 """
 
@@ -96,15 +113,22 @@ def of_debian(
     lab: settings.Settings, linux: kernel.Kernel
 ) -> dict[str, pathlib.Path]:
     """Return those that can be made before there is an environment."""
-    ask = 'import sysconfig; print(sysconfig.get_path("stdlib"))'
-    library = process.run(_PYTHON, '-S', '-c', ask).strip()
-    version = process.run(_PYTHON, '-VV')
     module = (linux.folder / 'module.sha256').read_text()
     modules = linux.modules
     return {
+        **of_programs(lab),
+        '/lib/modules': _copy(lab, 'modules', modules, linux.version + module),
+    }
+
+
+def of_programs(lab: settings.Settings) -> dict[str, pathlib.Path]:
+    """Return those that can be made before there is a kernel."""
+    ask = 'import sysconfig; print(sysconfig.get_path("stdlib"))'
+    library = process.run(_PYTHON, '-S', '-c', ask).strip()
+    version = process.run(_PYTHON, '-VV')
+    return {
         '/usr': _usr(lab, library),
         library: _copy(lab, 'python', pathlib.Path(library), version),
-        '/lib/modules': _copy(lab, 'modules', modules, linux.version + module),
     }
 
 
@@ -116,7 +140,8 @@ def empty(target: pathlib.Path, mib: int) -> pathlib.Path:
 
 def _usr(lab: settings.Settings, library: str) -> pathlib.Path:
     packages = pathlib.Path('/var/lib/dpkg/status').read_bytes()
-    content = hashlib.sha256(packages).hexdigest() + ' '.join(_PARTS)
+    content = hashlib.sha256(packages).hexdigest()
+    content += ' '.join([*_PARTS, *_PROGRAMS])
 
     def make(target: pathlib.Path) -> None:
         stage = target.parent / 'stage'
@@ -126,9 +151,33 @@ def _usr(lab: settings.Settings, library: str) -> pathlib.Path:
             *('unshare', '-m', 'env', f'EMPTY={library[5:]}'),
             *('sh', '-c', _STAGE, 'sh'),
             *(str(stage), str(target), f'{size}M', *_PARTS),
+            said=''.join(f'{path.relative_to(_USR)}\n' for path in _unused()),
         )
 
     return _once(lab, 'usr', content, make)
+
+
+def _unused() -> list[pathlib.Path]:
+    """Return the big files of /usr that no program of the machine loads."""
+    programs = [shutil.which(name, path=_PATH) for name in _PROGRAMS]
+    libraries = _USR / 'lib' / 'x86_64-linux-gnu'
+    modules = (path for glob in _MODULES for path in libraries.glob(glob))
+    roots = {*filter(None, programs), *map(str, modules)}
+    # It fails for one that needs no library.
+    printed = process.run('sh', '-c', 'ldd "$@" || :', 'sh', *sorted(roots))
+    words = {word for word in printed.split() if word.startswith('/')}
+    used = {os.path.realpath(word) for word in words | roots}
+    return [
+        path
+        for part in _SIFTED
+        for path in sorted((_USR / part).rglob('*'))
+        if _is_big(path) and str(path) not in used
+    ]
+
+
+def _is_big(path: pathlib.Path) -> bool:
+    about = path.lstat()
+    return stat.S_ISREG(about.st_mode) and about.st_size > _BIG
 
 
 def _copy(

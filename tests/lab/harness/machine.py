@@ -35,9 +35,9 @@ _RESTORE_TIMEOUT = 60
 _CMD = '/sys/module/labgpu/parameters/cmd'
 # The guests' log files and nova-compute's, as the host sees them too.
 OUT = '/var/log/lab'
-# Slow in software: page tables of five levels, and copies that the processor
-# is asked to make by itself.
-_CPU = 'max,la57=off,erms=off,fsrm=off'
+# Slow in software: page tables of five levels, wide registers, and copies that
+# the processor is asked to make by itself.
+_CPU = 'max,la57=off,avx2=off,erms=off,fsrm=off'
 # Of what outlives a reboot: nova's state, libvirt's definitions.
 _DATA_MIB = 1024
 
@@ -344,7 +344,7 @@ class Machine:
         )
         append = (
             'console=ttyS0 quiet panic=-1 intel_iommu=on iommu=pt '
-            'mitigations=off nokaslr tsc=reliable init_on_alloc=0 '
+            'mitigations=off nokaslr tsc=reliable init_on_alloc=0 apparmor=0 '
             f'lab.disks={",".join(debian)} '
             f'lab.environment={_drive(len(debian))} '
             f'lab.data={_drive(len(disks))} '

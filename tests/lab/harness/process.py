@@ -31,9 +31,11 @@ def run(
     timeout: float = 300,
     cwd: pathlib.Path | None = None,
     env: collections.abc.Mapping[str, str] | None = None,
+    said: str = '',
 ) -> str:
     """Run to the end and return what it printed.
 
+    :param said: what it reads from its standard input.
     :raises LabError: it failed or took too long; with its last lines.
     """
     try:
@@ -41,7 +43,7 @@ def run(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            input=said,
             timeout=timeout,
             cwd=cwd,
             env=env,

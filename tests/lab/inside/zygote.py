@@ -33,6 +33,8 @@ import typing as ty
 
 SOCKET = '/run/zygote'
 _MODULES = (
+    # It looks at every module that is loaded: so it is the first.
+    'vif_plug_ovs.ovs',
     *('nova.cmd.compute', 'nova.compute.manager', 'nova.service'),
     *('nova.virt.libvirt.driver', 'nova.virt.libvirt.imagebackend'),
     *('nova.conductor.rpcapi', 'nova.scheduler.client.report'),
@@ -44,7 +46,7 @@ _MODULES = (
     *('oslo_messaging._drivers.impl_rabbit', 'oslo_privsep.daemon'),
     *('kombu.transport.pyamqp', 'keystoneauth1.loading._plugins.admin_token'),
     *('oslo_service.backend._threading.service', 'cotyledon'),
-    *('vif_plug_ovs.ovs', 'vif_plug_noop.noop', 'lxml.etree', 'libvirt'),
+    *('vif_plug_noop.noop', 'lxml.etree', 'libvirt'),
     *('jsonschema', 'os_traits', 'os_resource_classes', 'rich.table'),
 )
 
@@ -52,6 +54,9 @@ _MODULES = (
 def load() -> None:
     # A third of the time would go into looking for garbage.
     gc.disable()
+    from nova import monkey_patch
+
+    monkey_patch.patch(backend='threading')
     for name in _MODULES:
         try:
             importlib.import_module(name)

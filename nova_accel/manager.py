@@ -38,6 +38,7 @@ from nova_accel.core import ledger
 from nova_accel.core import memo
 from nova_accel.core import naming
 from nova_accel.core import packing
+from nova_accel.core import place
 from nova_accel.core import request
 from nova_accel.core import snapshot
 from nova_accel.core import states
@@ -50,7 +51,6 @@ LOG = logging.getLogger(__name__)
 
 Claims = collections.abc.Iterable[inventory.Claim]
 Known = collections.abc.Mapping[str, inventory.KnownProvider]
-Places = collections.abc.Mapping[str, str | None]
 
 
 class Manager:
@@ -83,7 +83,7 @@ class Manager:
         self._occupied = memo.Memo(_union)
         self._service = memo.Memo(_service)
         self._places = memo.Memo(_places)
-        self._followed: Places = {}
+        self._followed = place.Followed()
         self._described = memo.Memo(_described)
         # What is wrong with devices, until Placement has been told.
         self._faults: inventory.Faults = types.MappingProxyType({})
@@ -177,21 +177,17 @@ class Manager:
         self._look(self.now.node, full=True)
 
     @property
-    def places(self) -> Places:
+    def places(self) -> place.Places:
         """Where each PCI function is that a server holds, by its unit."""
         return self._places(self.now.index, self._held)
 
-    def moved(self, places: Places) -> bool:
-        """Tell whether one is elsewhere than when ``followed`` was called."""
-        before = self._followed
-        return places is not before and any(
-            before[unit] != places[unit]
-            for unit in before.keys() & places.keys()
-        )
+    def moved(self, found: place.Places) -> bool:
+        """Tell whether one is elsewhere than guests are defined with."""
+        return self._followed.differs(found)
 
-    def followed(self, places: Places) -> None:
+    def followed(self, found: place.Places) -> None:
         """Note that guests are defined with what is there."""
-        self._followed = places
+        self._followed.follow(found)
 
     def _look(self, node: inventory.Node, full: bool = False) -> None:
         # A view must not be taken after one that was made later.
@@ -325,6 +321,8 @@ class Manager:
                     for unit in units
                 ]
         self._ledger.add(picks, server)
+        # Ahead of the units: a look in between sees no unit without a place.
+        self._followed.claimed(place.places(self.now.offer, picks))
         self._held = self._held.union(picks)
         return tuple(picks)
 
@@ -459,6 +457,7 @@ class Manager:
         """Forget claims that were released or never came to be."""
         claims = frozenset(claims)
         self._ledger.release(claims)
+        self._followed.released(claim.unit for claim in claims)
         self._held -= claims
         self._announced -= claims
 
@@ -838,15 +837,10 @@ def _remaps(known: Known) -> dict[str, tuple[str, str]]:
     return {old: (new, who) for old, new, who in found}
 
 
-def _places(index: snapshot.Index, held: frozenset[inventory.Claim]) -> Places:
-    """Return the address of each unit that is no vGPU, None if not here."""
-    found: dict[str, str | None] = {}
-    for claim in held:
-        unit = inventory.read_unit(claim.unit)
-        if unit is not None and not unit.is_vgpu:
-            function = index.offer.locate(unit)
-            found[claim.unit] = str(function.address) if function else None
-    return found
+def _places(
+    index: snapshot.Index, held: frozenset[inventory.Claim]
+) -> place.Places:
+    return place.places(index.offer, held)
 
 
 def _place(claim: inventory.Claim) -> tuple[str, str]:

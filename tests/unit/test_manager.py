@@ -933,6 +933,39 @@ class MovedTest(testtools.TestCase):
         places = self.look(hosts.pci(5), hosts.pci(6), self.at(7, 9))
         self.assertFalse(self.manager.moved(places))
 
+    def test_what_was_claimed_since_counts(self):
+        pool = hosts.provider_of(POOL)
+        self.host.claim(pool, 1, PCI_CLASS)
+        self.assertFalse(self.manager.moved(self.manager.places))
+        places = self.look(hosts.pci(5), hosts.pci(6), self.at(7, 9))
+        self.assertEqual('0000:09:00.0', places['sn:7'])
+        self.assertTrue(self.manager.moved(places))
+        self.manager.followed(places)
+        self.assertFalse(self.manager.moved(self.manager.places))
+
+    def test_a_look_that_began_before_a_claim_takes_nothing_away(self):
+        before = self.manager.places
+        self.host.claim(hosts.provider_of(POOL), 1, PCI_CLASS)
+        self.manager.followed(before)
+        places = self.look(hosts.pci(5), hosts.pci(6), self.at(7, 9))
+        self.assertTrue(self.manager.moved(places))
+
+    def test_the_last_claim_of_a_unit_counts(self):
+        pool = hosts.provider_of(POOL)
+        self.manager.unclaim([whole(5)])
+        self.look(self.at(5, 7), hosts.pci(6))
+        self.assertEqual((whole(5),), self.host.claim(pool, 1, PCI_CLASS))
+        self.assertFalse(self.manager.moved(self.manager.places))
+        places = self.look(hosts.pci(5), hosts.pci(6))
+        self.assertTrue(self.manager.moved(places))
+
+    def test_what_was_let_go_since_does_not_count(self):
+        (claim,) = self.host.claim(hosts.provider_of(POOL), 1, PCI_CLASS)
+        self.manager.unclaim([claim])
+        self.look(hosts.pci(5), hosts.pci(6), self.at(7, 9))
+        self.manager.settle(frozenset([whole(5), whole(6), whole(7)]))
+        self.assertFalse(self.manager.moved(self.manager.places))
+
     def test_a_claim_is_no_move(self):
         self.manager.unclaim([whole(5)])
         places = self.manager.places

@@ -16,6 +16,7 @@ import math
 
 from rich import box
 from rich import console
+from rich import markup
 from rich import table
 
 from tests.benchmarks import targets
@@ -25,7 +26,8 @@ Both sides were measured in this run, in turns, on the same node file; A x B x
 C are cards, virtual functions a card, and types. RPC: what a remote libvirt
 connection sends during the whole operation, by nova's own code too; that for
 guests and for the host itself, which accelerators do not change, stands
-apart. ms: CPU time for accelerators, the least of several runs.
+apart. ms: CPU time for accelerators, the least of several runs; of attach-time
+it is what a clock shows, and stock is libvirt's call alone.
 """
 
 
@@ -55,14 +57,29 @@ def _table(
     for row in rows:
         found.add_row(
             row.name,
-            row.workload,
-            _figure(row.ours, row.unit),
-            _figure(row.stock, row.unit),
-            _ratio(row),
+            _workload(row),
+            *_figures(row),
             row.target.text if row.target else '',
             _met(row),
         )
     return found
+
+
+def _workload(row: targets.Row) -> str:
+    if row.lacking:
+        reason = markup.escape(row.lacking.splitlines()[0])
+        return f'{row.workload}: [bold red]NOT MEASURED[/], {reason}'
+    return row.workload
+
+
+def _figures(row: targets.Row) -> tuple[str, str, str]:
+    if row.lacking:
+        return '', '', ''
+    return (
+        _figure(row.ours, row.unit),
+        _figure(row.stock, row.unit),
+        _ratio(row),
+    )
 
 
 def _figure(number: float, unit: str) -> str:
@@ -80,4 +97,6 @@ def _ratio(row: targets.Row) -> str:
 def _met(row: targets.Row) -> str:
     if row.target is None:
         return ''
+    if row.lacking:
+        return '[bold red]?[/]'
     return '[green]yes[/]' if row.met else '[bold red]NO[/]'

@@ -45,6 +45,7 @@ class Row:
     """One figure of both sides.
 
     :ivar target: None for a figure that is only shown.
+    :ivar lacking: why it could not be measured on this machine.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Row:
     ours: float
     stock: float
     target: Target | None = None
+    lacking: str = ''
 
     @property
     def ratio(self) -> float:
@@ -63,7 +65,9 @@ class Row:
 
     @property
     def met(self) -> bool:
-        return self.target is None or self.target.is_met(self.ours, self.stock)
+        if self.target is None or self.lacking:
+            return True
+        return self.target.is_met(self.ours, self.stock)
 
 
 def exponent(few: float, many: float, growth: float) -> float:
@@ -80,10 +84,10 @@ def document(
     """Return what goes into the JSON file: rows that have a target."""
     return {
         row.name: {
-            'ours': row.ours,
-            'stock': row.stock,
+            'ours': None if row.lacking else row.ours,
+            'stock': None if row.lacking else row.stock,
             'target': row.target.text,
-            'met': row.met,
+            'met': None if row.lacking else row.met,
         }
         for row in rows
         if row.target is not None

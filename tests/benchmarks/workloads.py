@@ -21,6 +21,7 @@ import time
 from tests.benchmarks import hosts
 
 from tests.benchmarks import counting
+from tests.benchmarks import hypervisor
 from tests.benchmarks import targets
 from tests.benchmarks import timing
 
@@ -247,6 +248,8 @@ def _life(few: Pair, large: Pair) -> Rows:
         if step.name == 'resize':
             rows += _until_met(lambda: _attach_cpu(large))
             rows += _attach_placement(large)
+            _say('attach-time')
+            rows += _until_met(lambda: hypervisor.rows(large[0]))
         small, counts = (_counts(pair, step.action) for pair in (few, large))
         rows += _step(step, small, counts)
     return rows

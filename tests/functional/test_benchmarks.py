@@ -29,6 +29,7 @@ from nova_accel.virt import drivers
 
 from tests.benchmarks import __main__ as command
 from tests.benchmarks import counting
+from tests.benchmarks import hypervisor
 from tests.benchmarks import targets
 from tests.benchmarks import timing
 from tests.benchmarks import workloads
@@ -38,6 +39,9 @@ SMALL = hosts.Size(1, 8, 2)
 GOOD = targets.Row('steady', 'idle', 'RPC', 0, 2028, targets.at_most(1))
 BAD = targets.Row('cpu', 'idle', 'ms', 2.0, 81.0, targets.times_less(50))
 SHOWN = targets.Row('guests', 'idle', 'RPC', 202, 202)
+LACKING = targets.Row(
+    'time', 'idle', 'ms', 0, 0, targets.at_most_more(20), 'no [QEMU]\nlog'
+)
 
 
 class TargetTest(testtools.TestCase):
@@ -90,6 +94,16 @@ class CommandTest(testtools.TestCase):
         code, printed = self.run_it([GOOD, BAD])
         self.assertEqual(1, code)
         self.assertIn('NO', printed)
+
+    def test_what_could_not_be_measured(self) -> None:
+        code, printed = self.run_it([GOOD, LACKING])
+        self.assertEqual(0, code)
+        for text in ('NOT MEASURED', 'no [QEMU]', '?'):
+            self.assertIn(text, printed)
+        self.assertEqual(
+            {'ours': None, 'stock': None, 'target': '<= 20 more', 'met': None},
+            targets.document([LACKING])['time'],
+        )
 
     def test_json(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -228,6 +242,34 @@ class GateTest(hosts.Bench):
     def _look_at_each(self, conn: counting.CountingConnection) -> None:
         for slot in self.pair[0].slots():
             conn.nodeDeviceLookupByName(slot.function)
+
+
+class HypervisorTest(hosts.Bench):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ours = self.host(hosts.Ours, SMALL)
+        self.ours.update()
+        self.ours.spawn(self.ours.take(1))
+
+    def test_the_guest_gets_what_ours_attaches(self) -> None:
+        rows = hypervisor.rows(self.ours, rounds=2)
+        if rows[0].lacking:
+            self.skipTest(f'NOT CHECKED: attach-time, as {rows[0].lacking}')
+        part, whole = rows
+        self.assertGreater(part.ours, 0)
+        self.assertGreater(whole.ours, 0)
+        self.assertGreater(part.stock, 0)
+        self.assertEqual(1, len(self.ours.driver.accel.held))
+
+    def test_without_a_hypervisor(self) -> None:
+        said = io.StringIO()
+        with (
+            mock.patch.object(hypervisor, '_PROGRAMS', ('no-such-qemu',)),
+            contextlib.redirect_stderr(said),
+        ):
+            (row,) = hypervisor.rows(self.ours)
+        self.assertEqual('no-such-qemu is not installed', row.lacking)
+        self.assertIn('NOT MEASURED: no-such-qemu', said.getvalue())
 
 
 class AloneTest(hosts.Bench):

@@ -95,19 +95,14 @@ class Watch:
     ) -> collections.abc.Iterator[Watched]:
         for pool in offer.pools:
             if pool.rule.health is not None:
-                for stable_id in frozenset().union(
-                    *(stock.devices for stock in pool.stocks)
-                ):
+                for stable_id in pool.cards:
                     yield stable_id, pool.rule
         # One whose driver is gone may have nothing to offer.
         for entry in offer.withheld:
             if len(entry.rules) == 1 and entry.rules[0].health is not None:
-                for stable_id, card in offer.cards.items():
-                    if (
-                        card.device.name == entry.device.name
-                        and self._accel.knows(stable_id)
-                    ):
-                        yield stable_id, entry.rules[0]
+                stable_id = offer.ids.get(entry.device.name, '')
+                if self._accel.knows(stable_id):
+                    yield stable_id, entry.rules[0]
 
     def _judge(
         self, stable_id: str, health: upkeep.Health, now: upkeep.Reading

@@ -471,10 +471,9 @@ def _row(given: Given, rule: Rule, offer: inventory.Offer) -> Row:
         if stock.resource_class == given.resource_class
         for unit in stock.units
     )
+    named = names | {given.card.name}
     reasons = {
-        entry.reason
-        for entry in offer.withheld
-        if entry.device.name in names | {given.card.name}
+        entry.reason for entry in offer.withheld if entry.device.name in named
     }
     note = ', '.join(sorted(reasons))
     if not note and ours != given.units:

@@ -120,14 +120,6 @@ class Survey:
         }
 
     @functools.cached_property
-    def stable_ids(self) -> dict[str, str]:
-        """Stable id of each card, by ``Device.name``."""
-        return {
-            card.device.name: stable_id
-            for stable_id, card in self.offer.cards.items()
-        }
-
-    @functools.cached_property
     def verdicts(self) -> dict[str, Verdict]:
         """What became of each device, by ``Device.name``."""
         found = {
@@ -149,7 +141,7 @@ class Survey:
         """Return the id by which a device goes, '' if it has none."""
         if dev.dev_type == device.TYPE_VF:
             return dev.ids[0]
-        return self.stable_ids.get(dev.name, '')
+        return self.offer.ids.get(dev.name, '')
 
 
 def _of_pool(

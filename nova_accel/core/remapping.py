@@ -148,7 +148,7 @@ class _Check:
             if name
             in (
                 str(card.device.address),
-                self._host.ids.get(card.device.name),
+                self._host.id_of(card.device) or None,
                 *identity.carried(card.device),
             )
         ]
@@ -198,7 +198,7 @@ class _Check:
         holders = {
             server
             for stable_id in (
-                self._host.ids.get(dev.name, ''),
+                self._host.id_of(dev),
                 *self._fitted(dev),
             )
             if stable_id != old

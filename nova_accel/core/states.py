@@ -82,7 +82,11 @@ SAID = frozenset({READY, DRAINING, QUARANTINED})
 # What we have said, and keep as well.
 _NOTED = frozenset({PREPARED, *REASONS}) - {CLEAN_FAILED}
 _OF_QUARANTINE = _NOTED - {PREPARED, PREPARE_FAILED}
-# What a device or a unit of a pool has still when it was away and is back.
+# What alone is reason enough to keep the provider of a card that is here and
+# cannot be offered now. The rest is worked out anew when it can be.
+_WORD = SAID | {PREPARED, CLEANING}
+# What a device or a unit of a pool has still when it was away and is back:
+# its provider stays anyway, so this is all that was said or noted.
 _KEPT = SAID | _NOTED | {NOT_READY, CLEANING, CLEAN_FAILED}
 _QUIET = frozenset({READY, PREPARED})
 _CLOSING = (QUARANTINED, DRAINING, NOT_READY)
@@ -97,16 +101,18 @@ _TRAIT = re.compile(
 Marks = frozenset[str]
 _NONE: Marks = frozenset()
 
+_TAKEN_BACK = frozenset({DRAINING, QUARANTINED, NOT_READY})
+
 # What an operator does -> (marks to set, marks to take back).
 VERBS: collections.abc.Mapping[str, tuple[Marks, Marks]] = {
     'enable': (
         frozenset({READY}),
-        frozenset({DRAINING, QUARANTINED, NOT_READY, PREPARED}) | _NOTED,
+        _TAKEN_BACK | _NOTED,
     ),
     # Of one that servers hold, which cannot be prepared meanwhile.
     'enable_in_use': (
         frozenset({READY}),
-        frozenset({DRAINING, QUARANTINED, NOT_READY}) | _NOTED - {PREPARED},
+        _TAKEN_BACK | _NOTED - {PREPARED},
     ),
     'drain': (frozenset({DRAINING}), _NONE),
     # What we say ourselves.
@@ -141,13 +147,19 @@ def read(text: str) -> tuple[str, str] | None:
 
 
 def is_word(text: str) -> bool:
-    """Tell a trait that must not be forgotten while its device is away."""
+    """Tell a trait for whose sake a provider is kept.
+
+    Of a card of its own that is here and withheld; see ``kept`` for pools.
+    """
     found = read(text)
-    return found is not None and found[0] in SAID | {PREPARED, CLEANING}
+    return found is not None and found[0] in _WORD
 
 
 def kept(text: str) -> str:
     """Return whose mark a trait is, if that outlives an absence.
+
+    Of a device of a pool that is away, while its pool goes on; see
+    ``is_word`` for cards.
 
     :returns: the short id of a device or a unit of a pool; '': none such.
     """

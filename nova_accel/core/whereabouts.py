@@ -79,7 +79,6 @@ class Host:
     """One look at a host.
 
     :ivar heads: every card, by the ``Device.name`` of what stands for it.
-    :ivar ids: ``Device.name`` of a card -> the id that it goes by.
     :ivar known: what Placement has of our providers, by uuid.
     """
 
@@ -96,17 +95,16 @@ class Host:
             card.device.name: card
             for card in topology.cards(found.offer.devices)
         }
-        self.ids = {
-            card.device.name: stable_id
-            for stable_id, card in found.offer.cards.items()
-        }
+
+    def id_of(self, dev: device.Device) -> str:
+        """Return the id that a card goes by, '' if it has none."""
+        return self.offer.ids.get(dev.name, '')
 
     # What is where
 
     def offered(self) -> collections.abc.Iterator[Entry]:
         for pool in self.offer.pools:
-            stocks = (stock.devices for stock in pool.stocks)
-            for stable_id in sorted(frozenset().union(*stocks)):
+            for stable_id in sorted(pool.cards):
                 dev = self.offer.cards[stable_id].device
                 marks = self._service.marks[stable_id]
                 yield self._entry(
@@ -122,7 +120,7 @@ class Host:
         for entry in self.offer.withheld:
             dev = entry.device
             if dev.name in self.heads:
-                stable_id = self.ids.get(dev.name, '')
+                stable_id = self.id_of(dev)
                 yield self._entry(
                     stable_id, WITHHELD, dev, stable_id, WITHHELD, entry.reason
                 )
@@ -285,7 +283,7 @@ class Host:
             for card in self.heads.values()
             if self._is_closed(card.device)
             and self.is_make(old, card.device)
-            and not self.holders.get(self.ids.get(card.device.name, ''))
+            and not self.holders.get(self.id_of(card.device))
         ]
 
         def elsewhere(dev: device.Device) -> tuple[bool, str]:
@@ -293,12 +291,12 @@ class Host:
             return not place or place not in places, str(dev.address)
 
         for dev in sorted(fitting, key=elsewhere):
-            yield self.ids.get(dev.name) or str(dev.address)
+            yield self.id_of(dev) or str(dev.address)
 
     def _is_closed(self, dev: device.Device) -> bool:
         if dev in (entry.device for entry in self.offer.withheld):
             return True
-        marks = self._service.marks.get(self.ids.get(dev.name, ''))
+        marks = self._service.marks.get(self.id_of(dev))
         return marks is not None and states.NOT_READY in marks
 
     def is_make(self, old: str, dev: device.Device) -> bool:

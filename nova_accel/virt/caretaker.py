@@ -151,7 +151,7 @@ class Caretaker:
         client = self._driver.virtapi._compute.reportclient
         self._accel.absolve(stable_id)
         for rp, pool in self._accel.now.index.pools.items():
-            if any(stable_id in stock.devices for stock in pool.stocks):
+            if stable_id in pool.cards:
                 part = wards.part_of(pool, stable_id)
                 wards.note(context, client, rp, 'recovered', part)
 

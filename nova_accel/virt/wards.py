@@ -71,9 +71,7 @@ def wards(found: facts.Facts, service: inventory.Service) -> tuple[Ward, ...]:
     listed = [
         _offered(found, service, pool, stable_id, holders)
         for pool in found.offer.pools
-        for stable_id in sorted(
-            frozenset().union(*(stock.devices for stock in pool.stocks))
-        )
+        for stable_id in sorted(pool.cards)
     ]
     here = {ward.provider for ward in listed}
     listed += [

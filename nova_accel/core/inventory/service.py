@@ -82,7 +82,7 @@ def service(
     for pool in offer.pools:
         mine = known.get(naming.provider_uuid(node.uuid, pool.stable_id))
         common = _common(pool, mine)
-        for stable_id in _devices(pool):
+        for stable_id in pool.cards:
             found = states.after(memory.sight(pool, mine, stable_id))
             wrong = faults.get(stable_id)
             own[stable_id] = found | (wrong | _QUARANTINED if wrong else _WELL)
@@ -120,10 +120,6 @@ def _cleaning(offer: values.Offer, known: _Known) -> dict[str, states.Marks]:
         for name in stock.by_id
         if states.CLEANING in (found := said.get(naming.short_id(name), set()))
     }
-
-
-def _devices(pool: values.Pool) -> frozenset[str]:
-    return frozenset().union(*(stock.devices for stock in pool.stocks))
 
 
 def _common(

@@ -35,6 +35,7 @@ import types
 
 import os_traits
 
+from nova_accel.core import device
 from nova_accel.core import identity
 from nova_accel.core.inventory import holdings
 from nova_accel.core.inventory import offering
@@ -72,9 +73,9 @@ def joined(seen: Members, offer: values.Offer) -> Members:
     """Add the devices that the pools of an offer have."""
     found = dict(seen)
     for pool in offer.pools:
-        for stock in pool.stocks if naming.is_pool(pool.stable_id) else ():
+        if naming.is_pool(pool.stable_id):
             before = found.get(pool.stable_id, frozenset())
-            found[pool.stable_id] = before | stock.devices
+            found[pool.stable_id] = before | pool.cards
     return found
 
 
@@ -169,10 +170,9 @@ def _marks(
     """Return the traits that say which devices are out of service."""
     is_pool = naming.is_pool(pool.stable_id)
     found = {
-        states.trait(word, device if is_pool else '')
-        for stock in pool.stocks
-        for device in stock.devices
-        for word in host.service.own[device]
+        states.trait(word, stable_id if is_pool else '')
+        for stable_id in pool.cards
+        for word in host.service.own[stable_id]
     }
     if memory is not None and is_pool:
         said = states.marks(memory.traits) & states.SAID
@@ -371,12 +371,9 @@ def _is_spoken_of(offer: values.Offer, memory: values.KnownProvider) -> bool:
 
     One whose driver is gone is drained still when it is loaded again.
     """
-    card = offer.cards.get(memory.stable_id)
-    if card is None or not any(map(states.is_word, memory.traits)):
-        return False
-    return any(
-        entry.device.name == card.device.name and entry.rules
-        for entry in offer.withheld
+    withheld = (offer.ids.get(name) for name in _withheld(offer))
+    return memory.stable_id in withheld and any(
+        map(states.is_word, memory.traits)
     )
 
 
@@ -388,15 +385,21 @@ def _is_disputed(offer: values.Offer, memory: values.KnownProvider) -> bool:
     if not offer.withheld:
         return False
     whose = {who[0] for t in memory.traits if (who := naming.read_who(t))}
-    names = {entry.device.name for entry in offer.withheld if entry.rules}
     return any(
         naming.short_id(stable_id) not in whose
-        and not whose.isdisjoint(
-            map(naming.short_id, identity.carried(card.device))
-        )
-        for stable_id, card in offer.cards.items()
-        if card.device.name in names
+        and not whose.isdisjoint(map(naming.short_id, identity.carried(dev)))
+        for name, dev in _withheld(offer).items()
+        if (stable_id := offer.ids.get(name)) is not None
     )
+
+
+def _withheld(offer: values.Offer) -> dict[str, device.Device]:
+    """Return the devices that a rule names and that are not offered."""
+    return {
+        entry.device.name: entry.device
+        for entry in offer.withheld
+        if entry.rules
+    }
 
 
 def _makes(rule: whitelist.Rule, stable_id: str) -> bool:

@@ -99,6 +99,11 @@ class Pool:
     parts: int = 0
     blocks: tuple[int, ...] = (1,)
 
+    @functools.cached_property
+    def cards(self) -> frozenset[str]:
+        """Stable ids of the cards that it offers something of."""
+        return frozenset().union(*(stock.devices for stock in self.stocks))
+
 
 @dataclasses.dataclass(frozen=True)
 class Withheld:
@@ -144,13 +149,20 @@ class Offer:
         )
 
     @functools.cached_property
+    def ids(self) -> collections.abc.Mapping[str, str]:
+        """``Device.name`` of a card -> the id that it goes by."""
+        return {
+            card.device.name: stable_id
+            for stable_id, card in self.cards.items()
+        }
+
+    @functools.cached_property
     def offered(self) -> frozenset[str]:
         """Short ids of the cards that are parts of a pool."""
         return frozenset(
             naming.short_id(stable_id)
             for pool in self.pools
-            for stock in pool.stocks
-            for stable_id in stock.devices
+            for stable_id in pool.cards
         )
 
     @functools.cached_property

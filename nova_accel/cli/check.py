@@ -12,7 +12,6 @@
 """``nova-accel check``: what a whitelist means on a host."""
 
 import argparse
-import json
 import sys
 
 from nova_accel.cli import flavors
@@ -117,8 +116,7 @@ def _print_json(survey: surveys.Survey, ok: bool) -> None:
         document.flavor(each) for each in flavors.of(survey.offer)
     ]
     found['capabilities'] = document.capabilities(survey)
-    json.dump(found, sys.stdout, indent=2)
-    print()
+    document.dump(found)
 
 
 def _print(survey: surveys.Survey, form: str) -> None:

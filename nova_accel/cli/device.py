@@ -14,15 +14,14 @@
 import argparse
 import collections.abc
 import contextlib
-import json
 import signal
 import sys
 import typing as ty
 
-from nova_accel.cli import doctor
+from nova_accel.cli import document
+from nova_accel.cli import onhost
 from nova_accel.cli import outcome
 from nova_accel.cli import survey
-from nova_accel.cli import text
 from nova_accel.core import states
 from nova_accel import exception
 
@@ -70,7 +69,6 @@ exit codes:
 LIST, SHOW, RESCAN = 'list', 'show', 'rescan'
 DRAIN, ENABLE, CLEAN = 'drain', 'enable', 'clean'
 NOT_TOLD = 3
-_SECONDS = 60
 _ANSWER_SECONDS = 20
 
 
@@ -96,21 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='say what would be written, and write nothing',
     )
-    parser.add_argument(
-        '--nova-conf',
-        metavar='FILE',
-        action='append',
-        default=[],
-        help="nova's configuration; may be given several times (default: "
-        'where nova-compute looks for it)',
-    )
-    parser.add_argument(
-        '-f',
-        '--format',
-        choices=('table', 'json'),
-        default='table',
-        help='how to print (default: %(default)s)',
-    )
+    onhost.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -125,23 +109,7 @@ def run(args: argparse.Namespace) -> int:
     if args.done and args.action != CLEAN:
         outcome.complain('--done goes with clean')
         return outcome.USAGE
-    try:
-        from nova_accel.cli import visit
-
-        visit.configure(args.nova_conf)
-        with doctor._within(_SECONDS):
-            return perform(visit.begin(read_only=True), args)
-    except exception.InvalidWhitelist as error:
-        for problem in error.problems:
-            print(text.printable(str(problem)), file=sys.stderr)
-        outcome.complain('the whitelist is wrong')
-        return doctor.CANNOT_LOOK
-    except exception.AccelError as error:
-        outcome.complain(str(error))
-        return doctor.CANNOT_LOOK
-    except ImportError as error:
-        outcome.complain(f'{error}; it needs nova, and runs beside it')
-        return doctor.CANNOT_LOOK
+    return onhost.run(args, perform)
 
 
 def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
@@ -203,7 +171,7 @@ def _clean(
                 ward.id, _ANSWER_SECONDS, again=True
             )
     if args.format == 'json':
-        _dump(
+        document.dump(
             {
                 'device': ward.id,
                 'provider': ward.provider,
@@ -247,7 +215,7 @@ def _show(
     servers: bool = False,
 ) -> int:
     if args.format == 'json':
-        _dump({'devices': [_record(ward) for ward in listed]})
+        document.dump({'devices': [_record(ward) for ward in listed]})
         return outcome.OK
     from nova_accel.cli import render
 
@@ -300,7 +268,7 @@ def _report(
     failures: collections.abc.Iterable[str] = (),
 ) -> None:
     if args.format == 'json':
-        _dump(
+        document.dump(
             {
                 'device': ward.id,
                 'provider': ward.provider,
@@ -338,8 +306,3 @@ def tell(here: 'visit.Visit', discover: bool = False) -> int:
         f'nova-compute does not answer: {failure}; it obeys when it starts'
     )
     return NOT_TOLD
-
-
-def _dump(found: dict[str, ty.Any]) -> None:
-    json.dump({'version': 1, **found}, sys.stdout, indent=2)
-    print()

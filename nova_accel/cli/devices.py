@@ -14,7 +14,6 @@
 import argparse
 import collections
 import collections.abc
-import json
 import sys
 import typing as ty
 
@@ -64,13 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'on a line of its own',
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        '-f',
-        '--format',
-        choices=('table', 'json'),
-        default='table',
-        help='how to print (default: %(default)s)',
-    )
+    options.add_format(form)
     form.add_argument(
         '--suggest',
         action='store_true',
@@ -110,8 +103,7 @@ def _print_json(survey: surveys.Survey, ok: bool) -> None:
 
     found = document.header(survey, ok)
     found['devices'] = document.devices(survey, survey.view.devices)
-    json.dump(found, sys.stdout, indent=2)
-    print()
+    document.dump(found)
 
 
 def _print_table(survey: surveys.Survey, everything: bool) -> None:

@@ -13,19 +13,17 @@
 
 import argparse
 import collections.abc
-import contextlib
 import dataclasses
-import json
-import signal
+import functools
 import sys
 import typing as ty
 
-from nova_accel.cli import options
+from nova_accel.cli import document
+from nova_accel.cli import onhost
 from nova_accel.cli import outcome
 from nova_accel.cli import text
 from nova_accel.core import facts
 from nova_accel.core import invariant
-from nova_accel import exception
 
 if ty.TYPE_CHECKING:
     from nova_accel.cli import visit
@@ -67,9 +65,6 @@ exit codes:
      or nova-conductor does not answer; wrong usage
 """
 
-CANNOT_LOOK = 2
-_SECONDS = 60
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -77,21 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='repair what is safe, and say what was left and why',
     )
-    options.add_nova_conf(parser, 'where nova-compute looks for it')
     parser.add_argument(
         '--timeout',
         metavar='SECONDS',
         type=_seconds,
-        default=_SECONDS,
+        default=onhost.SECONDS,
         help='give up after that long (default: %(default)s)',
     )
-    parser.add_argument(
-        '-f',
-        '--format',
-        choices=('table', 'json'),
-        default='table',
-        help='how to print (default: %(default)s)',
-    )
+    onhost.add_arguments(parser)
 
 
 def _seconds(value: str) -> int:
@@ -120,51 +108,24 @@ class Diagnosis:
 
 def run(args: argparse.Namespace) -> int:
     """Look; 1 if anything is not well, 2 if nothing could be seen."""
-    try:
-        from nova_accel.cli import visit
-
-        visit.configure(args.nova_conf)
-        with _within(args.timeout):
-            here = visit.begin(read_only=not args.fix)
-            diagnosis = examine(here, args.fix)
-    except exception.InvalidWhitelist as error:
-        for problem in error.problems:
-            print(text.printable(str(problem)), file=sys.stderr)
-        return _blind(args, 'the whitelist is wrong')
-    except exception.AccelError as error:
-        return _blind(args, str(error))
-    except ImportError as error:
-        return _blind(
-            args,
-            f'{error}; doctor needs nova, and runs where nova-compute does',
-        )
-    return show(diagnosis, args.format)
+    return onhost.run(
+        args,
+        perform,
+        read_only=not args.fix,
+        seconds=args.timeout,
+        blind=functools.partial(_blind, args),
+    )
 
 
-@contextlib.contextmanager
-def _within(seconds: int) -> collections.abc.Iterator[None]:
-    """Give up after a while, whatever is being waited for."""
-
-    def give_up(_number: int, _frame: object) -> ty.NoReturn:
-        raise exception.CannotLook(
-            reason=f'no answer within {seconds} seconds; are libvirt, the '
-            f'message bus, nova-conductor and Placement up?'
-        )
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
+    """Do what the arguments say on a host."""
+    return show(examine(here, args.fix), args.format)
 
 
 def _blind(args: argparse.Namespace, reason: str) -> int:
-    outcome.complain(reason)
     if args.format == 'json':
-        _dump({'version': 1, 'ok': False, 'failure': reason, 'findings': []})
-    return CANNOT_LOOK
+        document.dump({'ok': False, 'failure': reason, 'findings': []})
+    return onhost.cannot_look(reason)
 
 
 def examine(here: 'visit.Visit', fix: bool) -> Diagnosis:
@@ -177,21 +138,15 @@ def examine(here: 'visit.Visit', fix: bool) -> Diagnosis:
 def show(diagnosis: Diagnosis, form: str) -> int:
     """Print a diagnosis and return the exit code."""
     if form == 'json':
-        _dump(_document(diagnosis))
+        document.dump(_document(diagnosis))
     else:
         _print(diagnosis)
     return outcome.OK if diagnosis.healthy else outcome.PROBLEM
 
 
-def _dump(document: dict[str, ty.Any]) -> None:
-    json.dump(document, sys.stdout, indent=2)
-    print()
-
-
 def _document(diagnosis: Diagnosis) -> dict[str, ty.Any]:
     found = diagnosis.facts
     return {
-        'version': 1,
         'ok': diagnosis.healthy,
         'failure': None,
         'node': {'name': found.node.name, 'uuid': found.node.uuid},

@@ -17,6 +17,8 @@ integers, and what is not known is null.
 
 import collections.abc
 import dataclasses
+import json
+import sys
 import typing as ty
 import warnings
 
@@ -31,11 +33,16 @@ VERSION = 1
 Document = dict[str, ty.Any]
 
 
+def dump(found: Document) -> None:
+    """Print a document of any command."""
+    json.dump({'version': VERSION, **found}, sys.stdout, indent=2)
+    print()
+
+
 def header(survey: surveys.Survey, ok: bool) -> Document:
     """What every document begins with."""
     problems = [dataclasses.asdict(p) for p in survey.problems]
     return {
-        'version': VERSION,
         'ok': ok,
         'connection': survey.uri,
         'node': {

@@ -13,17 +13,14 @@
 
 import argparse
 import collections.abc
-import json
 import sys
 import typing as ty
 
-from nova_accel.cli import doctor
-from nova_accel.cli import options
+from nova_accel.cli import document
+from nova_accel.cli import onhost
 from nova_accel.cli import outcome
 from nova_accel.cli import survey
-from nova_accel.cli import text
 from nova_accel.core import whereabouts
-from nova_accel import exception
 
 if ty.TYPE_CHECKING:
     from nova_accel.cli import visit
@@ -59,50 +56,14 @@ exit codes:
      or nova-conductor does not answer; wrong usage
 """
 
-SECONDS = 60
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_common(parser)
-
-
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add what ``remap`` takes, too."""
-    options.add_nova_conf(parser, 'where nova-compute looks for it')
-    parser.add_argument(
-        '-f',
-        '--format',
-        choices=('table', 'json'),
-        default='table',
-        help='how to print (default: %(default)s)',
-    )
+    onhost.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Look and print; 1 if anything is away or open, 2 if nothing is seen."""
-    return on_host(args, perform)
-
-
-def on_host(
-    args: argparse.Namespace,
-    action: collections.abc.Callable[['visit.Visit', argparse.Namespace], int],
-) -> int:
-    """Do something on this host; 2 if it cannot be looked at."""
-    try:
-        from nova_accel.cli import visit
-
-        visit.configure(args.nova_conf)
-        with doctor._within(SECONDS):
-            return action(visit.begin(read_only=True), args)
-    except exception.InvalidWhitelist as error:
-        for problem in error.problems:
-            print(text.printable(str(problem)), file=sys.stderr)
-        outcome.complain('the whitelist is wrong')
-    except exception.AccelError as error:
-        outcome.complain(str(error))
-    except ImportError as error:
-        outcome.complain(f'{error}; it needs nova, and runs beside it')
-    return doctor.CANNOT_LOOK
+    return onhost.run(args, perform)
 
 
 def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
@@ -116,16 +77,12 @@ def show(
     """Print what is where and return the exit code."""
     ok = all(entry.place == whereabouts.HERE for entry in entries)
     if form == 'json':
-        dump({'ok': ok, 'devices': [_record(entry) for entry in entries]})
+        document.dump(
+            {'ok': ok, 'devices': [_record(entry) for entry in entries]}
+        )
     else:
         _print(entries)
     return outcome.OK if ok else outcome.PROBLEM
-
-
-def dump(found: dict[str, ty.Any]) -> None:
-    """Print one document."""
-    json.dump({'version': 1, **found}, sys.stdout, indent=2)
-    print()
 
 
 def _record(entry: whereabouts.Entry) -> dict[str, ty.Any]:

@@ -115,8 +115,9 @@ def run(args: argparse.Namespace) -> int:
     if args.format == 'yaml':
         sys.stdout.write(found.plan.whitelist)
     elif args.format == 'json':
-        json.dump(_document(found), sys.stdout, indent=2)
-        print()
+        from nova_accel.cli import document
+
+        document.dump(_document(found))
     else:
         from nova_accel.cli import render
 

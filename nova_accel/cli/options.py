@@ -81,6 +81,16 @@ def add_nova_conf(parser: argparse.ArgumentParser, default: str) -> None:
     )
 
 
+def add_format(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        '-f',
+        '--format',
+        choices=('table', 'json'),
+        default='table',
+        help='how to print (default: %(default)s)',
+    )
+
+
 def _path(text: str) -> str:
     # What a script passes whose variable is not set.
     if not text:

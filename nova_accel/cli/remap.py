@@ -15,7 +15,8 @@ import argparse
 import typing as ty
 
 from nova_accel.cli import device
-from nova_accel.cli import identify
+from nova_accel.cli import document
+from nova_accel.cli import onhost
 from nova_accel.cli import outcome
 from nova_accel.cli import text
 from nova_accel.core import remapping
@@ -68,12 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='write it; without, only say what would be written',
     )
-    identify.add_common(parser)
+    onhost.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, and write if that is wanted."""
-    return identify.on_host(args, perform)
+    return onhost.run(args, perform)
 
 
 def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
@@ -98,7 +99,7 @@ def _report(
     changes: dict[str, tuple[frozenset[str], frozenset[str]]],
 ) -> None:
     if args.format == 'json':
-        identify.dump(
+        document.dump(
             {
                 'old': plan.old,
                 'new': plan.new,

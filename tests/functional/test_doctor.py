@@ -33,6 +33,7 @@ from nova import objects
 from nova.tests import fixtures as nova_fixtures
 
 from nova_accel.cli import doctor
+from nova_accel.cli import onhost
 from nova_accel.cli import outcome
 from nova_accel.cli import visit
 from nova_accel.core import invariant
@@ -269,6 +270,6 @@ class CommandTest(testtools.TestCase):
         }
         for text, said in cases.items():
             done = self.run_doctor(text)
-            self.assertEqual(doctor.CANNOT_LOOK, done.returncode, done.stderr)
+            self.assertEqual(onhost.CANNOT_LOOK, done.returncode, done.stderr)
             self.assertIn(said, done.stderr)
             self.assertNotIn('Traceback', done.stderr)

@@ -107,19 +107,21 @@ class Host:
     def restart_compute(self, fault: str = '') -> None:
         """Start nova-compute and wait until it is ready for servers."""
         known = len(self.compute.log())
+        beat = self.client.service_beat(self.name)
         self.compute.start(fault)
         until = time.monotonic() + _START_TIMEOUT
-        while not self._reports(self.compute.log()[known:]):
+        while not self._reports(self.compute.log()[known:], beat):
             if time.monotonic() > until or not self.compute.alive:
                 tail = self.compute.log()[-3000:]
                 raise errors.LabError(f'nova-compute never came up:\n{tail}')
             time.sleep(0.5)
 
-    def _reports(self, log: str) -> bool:
+    def _reports(self, log: str, before: str | None) -> bool:
+        """Tell whether it is heard of, and not only its forerunner."""
         if ' ERROR nova ' in log:
             raise errors.LabError(f'nova-compute failed:\n{log[-3000:]}')
         return (
             'Join ServiceGroup' in log
-            and self.client.service_beat(self.name) is not None
+            and self.client.service_beat(self.name) not in (None, before)
             and self.name in self.client.hypervisors()
         )

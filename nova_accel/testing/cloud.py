@@ -61,6 +61,9 @@ class CloudTestCase(base.ServersTestBase):  # type: ignore[misc]
             ],
             group='filter_scheduler',
         )
+        # Nova's harness would not wait, and a manager that ends after its
+        # test has ended keeps this process from ever making threads again.
+        self.flags(manager_shutdown_timeout=10)
         super().setUp()
         self.context = nova_context.get_admin_context()
 

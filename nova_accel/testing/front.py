@@ -14,7 +14,6 @@
 There is no Keystone: whoever asks is one member of one project.
 """
 
-import threading
 import typing as ty
 
 import fixtures
@@ -25,6 +24,7 @@ from nova_accel.api import calls
 from nova_accel.api import server
 from nova_accel.api import worker
 from nova_accel import rpc
+from nova_accel.testing import serving
 
 
 class Front(fixtures.Fixture):
@@ -47,11 +47,7 @@ class Front(fixtures.Fixture):
         self._application = app.Application(calls.Service(client, threads))
         served = server.serve(self._serve, '127.0.0.1', 0)
         self.url = f'http://127.0.0.1:{served.server_port}'
-        thread = threading.Thread(target=served.serve_forever, daemon=True)
-        thread.start()
-        self.addCleanup(thread.join)
-        self.addCleanup(served.server_close)
-        self.addCleanup(served.shutdown)
+        serving.start(served, self)
 
     def _serve(self, environ: dict[str, ty.Any], start: ty.Any) -> ty.Any:
         environ['nova.context'] = nova_context.RequestContext(

@@ -15,12 +15,13 @@ import datetime
 import http.server
 import json
 import pathlib
-import threading
 import typing as ty
 import uuid
 
 import fixtures
 from oslo_config import cfg
+
+from nova_accel.testing import serving
 
 _SERVICES = 'service'
 _DOMAIN = {'id': 'default', 'name': 'Default'}
@@ -50,11 +51,7 @@ class Keystone(fixtures.Fixture):
         server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
         server.daemon_threads = True
         self.url = f'http://127.0.0.1:{server.server_port}/v3'
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        self.addCleanup(thread.join)
-        self.addCleanup(server.server_close)
-        self.addCleanup(server.shutdown)
+        serving.start(server, self)
 
     def configuration(self) -> cfg.ConfigOpts:
         """Return what keystonemiddleware is to read."""

@@ -56,6 +56,28 @@ class KeepTestCase(cloud.CloudTestCase):
         super().tearDown()
 
 
+class SameHostTests:
+    """What nova does to a server where it is; for test cases of a server."""
+
+    server: dict[str, ty.Any]
+
+    def test_reboots(self: ty.Any) -> None:
+        self._reboot_server(self.server)
+        self._reboot_server(self.server, hard=True)
+
+    def test_stop_and_start(self: ty.Any) -> None:
+        self._stop_server(self.server)
+        self._start_server(self.server)
+
+    def test_rebuild(self: ty.Any) -> None:
+        self._rebuild_server(
+            self.server, '155d900f-4e14-4e4c-a73d-069cbf4541e6'
+        )
+
+    def test_restart_of_the_service(self: ty.Any) -> None:
+        self.restart_compute_service('host1')
+
+
 class MoveTestCase(cloud.CloudTestCase):
     """Servers that move between hosts."""
 
@@ -86,6 +108,15 @@ class MoveTestCase(cloud.CloudTestCase):
         self.computes[host].stop()
         (service,) = self.api.get_services(host=host, binary='nova-compute')
         self.api.put_service(service['id'], {'forced_down': True})
+
+    def evacuate_from_host1(self, server: dict[str, ty.Any]) -> None:
+        """Let host1 die and its server go to host2; then it comes back."""
+        connection = self.connection_of('host1')
+        self.force_down('host1')
+        self._evacuate_server(server, expected_host='host2')
+        self.computes.pop('host1')
+        self.compute_rp_uuids.pop('host1')
+        self.start_compute('host1', connection=connection)
 
     def wait_until(self, happened: collections.abc.Callable[[], bool]) -> None:
         waiting = threading.Event()

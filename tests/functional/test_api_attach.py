@@ -11,9 +11,19 @@
 # under the License.
 """Attach and detach through the API, with everything behind it real."""
 
+import collections.abc
+import contextlib
+import threading
+import typing as ty
+from unittest import mock
+
+from nova import objects
 from oslo_utils.fixture import uuidsentinel as uuids
 
+from nova_accel.api import spec
+from nova_accel.api import worker
 from nova_accel.core import attachment
+from nova_accel import rpc
 
 from tests.functional import api
 from tests.functional import rest
@@ -242,3 +252,101 @@ class ProcessesTest(api.ApiTestCase):
         )
         # Nobody asks the API.
         self.wait_until(lambda: not self.groups(self.server))
+
+
+class Dead(BaseException):
+    """The process is killed: nothing that follows is done."""
+
+
+Step = tuple[ty.Any, str]
+
+ATTACH: tuple[Step, ...] = (
+    (rpc.AccelAPI, 'reserve'),
+    (worker, 'note'),
+    (rpc.AccelAPI, 'attach'),
+    (spec, 'align'),
+    (objects.RequestSpec, 'save'),
+)
+DETACH: tuple[Step, ...] = (
+    (worker, 'note'),
+    (rpc.AccelAPI, 'detach'),
+    (spec, 'align'),
+    (objects.RequestSpec, 'save'),
+)
+
+
+class KilledTest(api.ApiTestCase):
+    """An API process dies at each step; another one ends what was begun."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_host('host1', 't4', rules.T4_8Q)
+        self.server = self.boot(self.flavor(accel_hotplug__max_VGPU=1))
+
+    @contextlib.contextmanager
+    def killed(
+        self, table: tuple[Step, ...], at: Step, before: bool
+    ) -> collections.abc.Iterator[None]:
+        dead = threading.Event()
+
+        def mortal(step: Step) -> ty.Any:
+            original = getattr(*step)
+
+            def call(*args: ty.Any, **kwargs: ty.Any) -> ty.Any:
+                if dead.is_set() or (step == at and before):
+                    dead.set()
+                    raise Dead
+                result = original(*args, **kwargs)
+                if step == at:
+                    dead.set()
+                    raise Dead
+                return result
+
+            return mock.patch.object(*step, call)
+
+        with contextlib.ExitStack() as stack:
+            for step in table:
+                stack.enter_context(mortal(step))
+            with contextlib.suppress(Dead):
+                yield
+            self.wait_until(dead.is_set)
+
+    def each(self, table: tuple[Step, ...], check: ty.Any) -> None:
+        for step in table:
+            for before in (True, False):
+                try:
+                    check(step, before)
+                except Exception as e:
+                    when = 'before' if before else 'after'
+                    raise AssertionError(f'{when} {step[1]!r}') from e
+
+    def test_of_an_attach(self) -> None:
+        self.each(ATTACH, self.check_attach)
+
+    def test_of_a_detach(self) -> None:
+        self.each(DETACH, self.check_detach)
+
+    def check_attach(self, step: Step, before: bool) -> None:
+        with self.killed(ATTACH, step, before):
+            self.process().attach(self.server['id'], id=uuids.first)
+        # The same request again, whoever hears it.
+        self.assertEqual(uuids.first, self.attach(self.server, id=uuids.first))
+        self.assertEqual({uuids.first: ('VGPU', 1)}, self.groups(self.server))
+        self.assertEqual(1, len(self.claims(self.server)))
+        self.assertEqual(1, len(self.hostdevs('host1', self.server)))
+        self.assert_invariants()
+        self.detach(self.server, uuids.first)
+        self.wait_until(lambda: self.is_aligned(self.server))
+
+    def check_detach(self, step: Step, before: bool) -> None:
+        id_ = self.attach(self.server)
+        with self.killed(DETACH, step, before):
+            self.process().detach(self.server['id'], id_)
+        # Any request puts right what can be.
+        if self.status(self.server, id_) is not None:
+            self.detach(self.server, id_)
+        self.wait_until(lambda: self.is_aligned(self.server))
+        self.assertEqual({}, self.groups(self.server))
+        self.assertEqual([], self.claims(self.server))
+        self.assertEqual([], self.hostdevs('host1', self.server))
+        self.assert_invariants()

@@ -139,3 +139,9 @@ class MariaDBTest(ManyTestCase):
                 'select count(*) from placement.allocations'
             ).split()[1:],
         )
+
+
+class DefaultsTest(MariaDBTest):
+    """Over-booked by Placement: the node decides, and Placement is told."""
+
+    OPTIONS: ty.ClassVar[mariadb.Options] = {}

@@ -15,7 +15,6 @@ import contextlib
 import io
 import json
 import pathlib
-import threading
 import typing as ty
 
 import fixtures
@@ -26,6 +25,7 @@ import requests
 
 from nova_accel.api import deploy
 from nova_accel.api import server
+from nova_accel.testing import serving
 
 from tests.functional import api
 from tests.functional import keystone
@@ -61,11 +61,7 @@ class SocketTestCase(api.ApiTestCase):
             '127.0.0.1',
             0,
         )
-        thread = threading.Thread(target=served.serve_forever, daemon=True)
-        thread.start()
-        self.addCleanup(thread.join)
-        self.addCleanup(served.server_close)
-        self.addCleanup(served.shutdown)
+        serving.start(served, self)
         return f'http://127.0.0.1:{served.server_port}'
 
     def ask(

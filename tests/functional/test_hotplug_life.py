@@ -20,13 +20,14 @@ from nova.tests.functional.api import client
 from nova_accel.core import attachment
 
 from tests.functional import hotplug
+from tests.functional import moves
 from tests.functional import rules
 from tests.functional import test_live_migration
 
 VGPU, NVME = hotplug.VGPU, hotplug.NVME
 
 
-class SameHostTest(hotplug.HotplugTestCase):
+class SameHostTest(moves.SameHostTests, hotplug.HotplugTestCase):
     """The same devices again."""
 
     def setUp(self) -> None:
@@ -51,25 +52,9 @@ class SameHostTest(hotplug.HotplugTestCase):
         self.assert_invariants()
         super().tearDown()
 
-    def test_reboots(self) -> None:
-        self._reboot_server(self.server)
-        self._reboot_server(self.server, hard=True)
-
-    def test_stop_and_start(self) -> None:
-        self._stop_server(self.server)
-        self._start_server(self.server)
-
     def test_suspend_and_resume(self) -> None:
         self._suspend_server(self.server)
         self._resume_server(self.server)
-
-    def test_rebuild(self) -> None:
-        self._rebuild_server(
-            self.server, '155d900f-4e14-4e4c-a73d-069cbf4541e6'
-        )
-
-    def test_restart_of_the_service(self) -> None:
-        self.restart_compute_service('host1')
 
     def test_host_reboot(self) -> None:
         self.flags(resume_guests_state_on_host_boot=True)
@@ -140,12 +125,7 @@ class MoveTest(hotplug.HotplugTestCase):
         self.assert_on('host2')
 
     def test_evacuation(self) -> None:
-        connection = self.connection_of('host1')
-        self.force_down('host1')
-        self._evacuate_server(self.server, expected_host='host2')
-        self.computes.pop('host1')
-        self.compute_rp_uuids.pop('host1')
-        self.start_compute('host1', connection=connection)
+        self.evacuate_from_host1(self.server)
         self.run_periodic()
         self.assert_on('host2')
 

@@ -23,16 +23,8 @@ from tests.functional import moves
 from tests.functional import rules
 
 
-class SameHostTest(moves.KeepTestCase):
+class SameHostTest(moves.SameHostTests, moves.KeepTestCase):
     """The same devices again."""
-
-    def test_reboots(self) -> None:
-        self._reboot_server(self.server)
-        self._reboot_server(self.server, hard=True)
-
-    def test_stop_and_start(self) -> None:
-        self._stop_server(self.server)
-        self._start_server(self.server)
 
     def test_pause(self) -> None:
         self.api.post_server_action(self.server['id'], {'pause': {}})
@@ -48,14 +40,6 @@ class SameHostTest(moves.KeepTestCase):
         )
         self._rescue_server(self.server)
         self._unrescue_server(self.server)
-
-    def test_rebuild(self) -> None:
-        self._rebuild_server(
-            self.server, '155d900f-4e14-4e4c-a73d-069cbf4541e6'
-        )
-
-    def test_restart_of_the_service(self) -> None:
-        self.restart_compute_service('host1')
 
     def test_host_reboot_with_guests_resumed(self) -> None:
         self.flags(resume_guests_state_on_host_boot=True)

@@ -167,12 +167,7 @@ class WholeCardTest(moves.MoveTestCase):
         self.assert_has('host1', 2, 2)
 
     def test_its_host_dies(self) -> None:
-        connection = self.connection_of('host1')
-        self.force_down('host1')
-        self._evacuate_server(self.server, expected_host='host2')
-        self.computes.pop('host1')
-        self.compute_rp_uuids.pop('host1')
-        self.start_compute('host1', connection=connection)
+        self.evacuate_from_host1(self.server)
         self.assert_has('host2', 2)
         self.assertEqual({}, self.usages('host1'))
         self.assertEqual([], self.mdevs('host1'))

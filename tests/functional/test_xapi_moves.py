@@ -15,6 +15,7 @@ import tracemalloc
 import typing as ty
 from unittest import mock
 
+import ddt
 from nova.compute import power_state
 from nova import exception as nova_exception
 from nova import objects
@@ -28,7 +29,41 @@ from tests.functional import xapi_driver
 MIB = xapi_driver.MIB
 GIB = xapi_driver.GIB
 
+VOLUME = {
+    'driver_volume_type': 'iscsi',
+    'serial': 'volume-1',
+    'data': {
+        'target_portal': '192.0.2.10:3260',
+        'target_iqn': 'iqn.2010-10.org.openstack:volume-1',
+        'target_lun': 1,
+        'auth_method': 'CHAP',
+        'auth_username': 'nova',
+        'auth_password': 'secret',
+    },
+}
+# Of each side of a move, what it asks of XAPI.
+LEAVING = (
+    'VM.hard_shutdown',
+    'VBD.destroy',
+    'PBD.unplug',
+    'PBD.destroy',
+    'SR.forget',
+    'VDI.get_uuid',
+    'VM.remove_from_other_config',
+    'VM.add_to_other_config',
+)
+ARRIVING = (
+    'VM.create',
+    'VDI.create',
+    'task.create',
+    'VBD.create',
+    'VGPU.create',
+    'VM.assert_can_boot_here',
+    'VM.start_on',
+)
 
+
+@ddt.ddt
 class MoveTest(xapi_driver.DriverTestCase):
     TOPOLOGY = 'two-hosts'
 
@@ -154,6 +189,54 @@ class MoveTest(xapi_driver.DriverTestCase):
         self.destroy(self.one, on=self.other)
         self.assert_nothing_left()
 
+    @ddt.data(*ARRIVING)
+    def test_the_service_dies_while_it_arrives(self, message: str) -> None:
+        info = self.leave(self.flavor())
+        self.fault(message, error=['INTERNAL_ERROR', 'no'])
+        builder = self.other._builder
+        object.__setattr__(builder, '_give_up', lambda order: None)
+        self.assertRaises(
+            exception.AccelError, self.arrive, info, self.flavor()
+        )
+        # What nova does then: the one goes, the other is the server again.
+        self.revert(on=self.start('xen2'))
+        self.assert_it_is_back()
+
+    @ddt.data(*LEAVING)
+    def test_the_service_dies_while_it_leaves(self, message: str) -> None:
+        self.driver.attach_volume(self.context, VOLUME, self.one, '/dev/xvdb')
+        given = {
+            'root_device_name': '/dev/xvda',
+            'block_device_mapping': [
+                {'connection_info': VOLUME, 'mount_device': '/dev/xvdb'}
+            ],
+        }
+        self.fault(message, error=['INTERNAL_ERROR', 'no'])
+        self.assertRaises(
+            exception.XapiFailure,
+            self.driver.migrate_disk_and_power_off,
+            self.context,
+            self.one,
+            self.other.get_host_ip_addr(),
+            self.flavor(),
+            [],
+            given,
+        )
+        again = self.start()
+        again.wanted = self.driver.wanted
+        again.finish_revert_migration(self.context, self.one, [], None, given)
+        self.assertEqual(['0', '1'], list(self.disks(self.one)))
+        self.assertTrue(self.disks(self.one)['1'].attached)
+        self.assert_it_is_back(given)
+
+    def assert_it_is_back(self, given: ty.Any = None) -> None:
+        info = self.driver.get_info(self.one)
+        self.assertEqual(power_state.RUNNING, info.state)
+        self.assertEqual(1, len(self.record(self.one)['VGPUs']))
+        self.assertEqual([], self.other.list_instance_uuids())
+        self.destroy(self.one, block_device_info=given)
+        self.assert_nothing_left()
+
 
 class SnapshotTest(xapi_driver.DriverTestCase):
     def test_it_is_uploaded(self) -> None:
@@ -195,20 +278,6 @@ class MemoryTest(xapi_driver.DriverTestCase):
         _now, peak = tracemalloc.get_traced_memory()
         self.assertLess(peak, 32 * MIB)
         self.destroy(server)
-
-
-VOLUME = {
-    'driver_volume_type': 'iscsi',
-    'serial': 'volume-1',
-    'data': {
-        'target_portal': '192.0.2.10:3260',
-        'target_iqn': 'iqn.2010-10.org.openstack:volume-1',
-        'target_lun': 1,
-        'auth_method': 'CHAP',
-        'auth_username': 'nova',
-        'auth_password': 'secret',
-    },
-}
 
 
 class VolumeTest(xapi_driver.DriverTestCase):
@@ -285,19 +354,82 @@ class VolumeTest(xapi_driver.DriverTestCase):
         self.destroy(server)
         self.assert_nothing_left()
 
-    def test_other_kinds_are_refused(self) -> None:
+    def test_a_server_is_evacuated(self) -> None:
+        """XAPI has to know that its old host is down; volumes go by that."""
         server = self.server()
-        self.spawn(server)
+        given = {
+            'root_device_name': '/dev/xvda',
+            'block_device_mapping': [
+                {'connection_info': VOLUME, 'mount_device': '/dev/xvdb'}
+            ],
+        }
+        self.spawn(server, block_device_info=given)
+        old = self.machine(server).record['uuid']
+        before = self.pbds()
+        other = self.start('xen2')
+        self.assertFalse(other.instance_exists(server))
+        self.assertFalse(other.instance_on_disk(server))
+        # What nova asks of the new host first.
+        other.detach_volume(self.context, VOLUME, server, '/dev/xvdb')
         error = self.assertRaises(
             nova_exception.VolumeAttachFailed,
-            self.driver.attach_volume,
-            self.context,
-            {'driver_volume_type': 'rbd', 'data': {}},
+            self.spawn,
             server,
-            '/dev/xvdb',
+            on=other,
+            block_device_info=given,
         )
-        self.assertIn('rbd', str(error))
+        self.assertIn(f'xe vm-reset-powerstate uuid={old}', str(error))
+        self.assertEqual(before, self.pbds())
+        self.assertEqual([], other.list_instance_uuids())
+
+        self.xapi.call('VM.power_state_reset', self.machine(server).ref)
+        self.spawn(server, on=other, block_device_info=given)
+        # Its old host is back, and clears up.
+        again = self.start('xen1')
+        again.destroy(self.context, server, [], given)
+        self.assertEqual([], again.list_instance_uuids())
+        self.assertTrue(self.disks(server, other)['1'].attached)
+        self.assertEqual(len(before), len(self.pbds()))
+        self.destroy(server, on=other, block_device_info=given)
+        self.assert_nothing_left()
+
+    def pbds(self) -> set[str]:
+        return set(self.xapi.call('PBD.get_all'))
+
+    def test_other_kinds_are_refused(self) -> None:
+        encrypted = {**VOLUME, 'data': {**VOLUME['data'], 'encrypted': True}}
+        ceph = {'driver_volume_type': 'rbd', 'data': {}}
+        server = self.server()
+        for volume, said in ((ceph, 'rbd'), (encrypted, 'encrypted')):
+            given = {
+                'root_device_name': '/dev/xvda',
+                'block_device_mapping': [
+                    {'connection_info': volume, 'mount_device': '/dev/xvdb'}
+                ],
+            }
+            error = self.assertRaises(
+                nova_exception.VolumeAttachFailed,
+                self.spawn,
+                server,
+                block_device_info=given,
+            )
+            self.assertIn(said, str(error))
+            # Nova does so then; that it was never there is no obstacle.
+            self.destroy(server, block_device_info=given)
+            self.assert_nothing_left()
+        self.spawn(server)
+        for volume, said in ((ceph, 'rbd'), (encrypted, 'encrypted')):
+            error = self.assertRaises(
+                nova_exception.VolumeAttachFailed,
+                self.driver.attach_volume,
+                self.context,
+                volume,
+                server,
+                '/dev/xvdb',
+            )
+            self.assertIn(said, str(error))
         self.destroy(server)
+        self.assert_nothing_left()
 
 
 def port(network: str = 'n', **meta: ty.Any) -> dict[str, ty.Any]:

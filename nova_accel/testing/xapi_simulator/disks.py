@@ -48,10 +48,13 @@ def check_sharing(store: stores.Store, vbd: str, vdi: str) -> None:
                 raise failure.Failure('VDI_IN_USE', vdi, 'attach')
 
 
-def is_attached(store: stores.Store, vdi: str) -> bool:
+def is_attached(store: stores.Store, vdi: str, host: str = '') -> bool:
+    """Tell whether a machine uses a disk, on one host or anywhere."""
     return any(
-        store.get('VBD', vbd, 'currently_attached')
+        record['currently_attached']
+        and host in ('', store.get('VM', record['VM'], 'resident_on'))
         for vbd in store.get('VDI', vdi, 'VBDs')
+        if (record := store.record('VBD', vbd))
     )
 
 

@@ -46,8 +46,9 @@ def plug(call: world.Call, pbd: str) -> None:
 def unplug(call: world.Call, pbd: str) -> None:
     store = call.store
     record = store.record('PBD', pbd)
+    # What other hosts do with the repository is no obstacle.
     for vdi in store.get('SR', record['SR'], 'VDIs'):
-        if disks.is_attached(store, vdi):
+        if disks.is_attached(store, vdi, record['host']):
             raise failure.Failure('VDI_IN_USE', vdi, 'detach')
     store.set('PBD', pbd, currently_attached=False)
 

@@ -41,10 +41,7 @@ BlockDevices: ty.TypeAlias = collections.abc.Mapping[str, ty.Any] | None
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """A server that is to be built.
-
-    :ivar plans: what its claims are rendered to.
-    """
+    """A server that is to be built."""
 
     context: nova_context.RequestContext
     instance: objects.Instance
@@ -52,7 +49,6 @@ class Order:
     network_info: ty.Any
     block_devices: BlockDevices
     power_on: bool = True
-    plans: devices.Plans = ()
 
     @property
     def server(self) -> str:
@@ -73,27 +69,30 @@ class Builder:
     volumes: volumes.Volumes
     devices: devices.Devices
 
-    def build(self, order: Order, fill: Fill) -> None:
-        """Make a server and start it; on any failure nothing of it is left."""
+    def build(self, order: Order, plans: devices.Plans, fill: Fill) -> None:
+        """Make a server and start it; on any failure nothing of it is left.
+
+        :param plans: what its claims are rendered to.
+        """
         with contextlib.ExitStack() as undo:
             undo.callback(self._give_up, order)
             vm = self.machines.create(
                 order.instance,
                 order.instance.flavor,
                 order.image_meta,
-                self.devices.functions(order.plans),
+                self.devices.functions(plans),
             )
             fill(vm)
             self.vifs.create(order.context, vm, order.network_info or ())
             self.connect(vm, order.block_devices)
-            self.devices.create(vm, order.server, order.plans)
-            self.devices.check(vm, order.server, order.plans)
+            self.devices.create(vm, order.server, plans)
+            self.devices.check(vm, order.server, plans)
             if order.power_on:
                 self.machines.start(vm)
             undo.pop_all()
 
     def connect(self, vm: str, block_devices: BlockDevices) -> None:
-        """Give a machine that is halted its volumes."""
+        """Give a machine that is halted the volumes that it lacks."""
         root = (block_devices or {}).get('root_device_name')
         for each in mapping(block_devices):
             self.volumes.attach(

@@ -15,7 +15,6 @@ It does what nova asks with calls of the published data model, and no plugin
 on the hosts. What XAPI cannot do is refused before anything changes.
 """
 
-import dataclasses
 import typing as ty
 
 from nova.compute import task_states
@@ -89,14 +88,10 @@ class XapiDriver(node.Node, power.Power):
         self._build(order, fill)
 
     def _build(self, order: builder.Order, fill: builder.Fill) -> None:
-        """Build a server here, or have nova try another host.
-
-        :param order: what is asked for; the plans are made here.
-        """
+        """Build a server here, or have nova try another host."""
         kind = nova_exception.ComputeResourcesUnavailable
         with self._explained(kind):
-            plans = self.plans(order.instance)
-            self._builder.build(dataclasses.replace(order, plans=plans), fill)
+            self._builder.build(order, self.plans(order.instance), fill)
 
     def _fill(
         self,
@@ -233,11 +228,11 @@ class XapiDriver(node.Node, power.Power):
         power_on: bool = True,
         share_info: ty.Any = None,
     ) -> None:
+        # Those that are not marked, too: the process may have ended before.
         for machine in self._machines.of(instance.uuid):
-            if machine.is_left:
-                self._moves.come_back(machine, block_device_info)
+            self._moves.come_back(machine, block_device_info)
         if power_on:
-            self._start(instance, self._machines.get(instance.uuid))
+            self.power_on(context, instance, network_info, block_device_info)
 
     def check_can_live_migrate_destination(
         self,

@@ -112,7 +112,7 @@ def load(
     :raises FlavorDiskSmallerThanImage: it needs more than ``room``.
     """
     form = form_of(image_meta)
-    length = int(image_meta.size or 0)
+    length = _length(context, image_meta)
     disk = []
     with contextlib.ExitStack() as undo, contextlib.ExitStack() as stack:
 
@@ -140,6 +140,18 @@ def load(
         sink.finish()
         undo.pop_all()
     return str(disk[0])
+
+
+def _length(
+    context: nova_context.RequestContext, image_meta: objects.ImageMeta
+) -> int:
+    """Return the bytes of an image.
+
+    What a server remembers of its image does not tell them.
+    """
+    if image_meta.obj_attr_is_set('size'):
+        return int(image_meta.size or 0)
+    return int(glance.API().get(context, image_meta.id)['size'] or 0)
 
 
 def form_of(image_meta: objects.ImageMeta) -> str:

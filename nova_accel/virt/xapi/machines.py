@@ -91,6 +91,10 @@ class Machines:
             if (server := survey.server_of(record)) is not None
         ]
 
+    def references(self) -> set[str]:
+        """Return the references of all machines of ours."""
+        return {machine.ref for _server, machine in self.all()}
+
     def of(self, server: str) -> list[Machine]:
         """Return all machines of a server, those it has left included."""
         return [machine for uuid, machine in self.all() if uuid == server]

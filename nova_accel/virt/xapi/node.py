@@ -125,6 +125,14 @@ class Node(base.Base):
     def instance_exists(self, instance: objects.Instance) -> bool:
         return self._machines.find(instance.uuid) is not None
 
+    def instance_on_disk(self, instance: objects.Instance) -> bool:
+        """Tell whether a server that was elsewhere finds its disks here.
+
+        It never does: disks that several hosts of the pool can reach still
+        belong to the machine that the server was there.
+        """
+        return False
+
     def get_info(
         self, instance: objects.Instance, use_cache: bool = True
     ) -> hardware.InstanceInfo:

@@ -132,6 +132,12 @@ class FreshnessTest(common.PoolTestCase):
         )
         self.assertIn(vm, self.backend.survey().objects['vm'])
 
+    def test_a_session_ends_in_mid_event(self):
+        vm = self.vm()
+        self.fault('event.from', stage='after', error=['SESSION_INVALID', 'x'])
+        self.assertIn(vm, self.backend.survey().objects['vm'])
+        self.assertEqual(self.view.lacking, self.backend.discover().lacking)
+
     def test_a_new_master(self):
         self.control('POST', 'master', host='xen2')
         vm = self.vm()

@@ -293,6 +293,18 @@ class IscsiTest(common.PoolTestCase):
         vbd = self.vbd(vm, vdi)
         self.start(vm)
         self.refused('VDI_IN_USE', self.api.PBD.unplug, pbd)
+        # Another host may let go of it.
+        theirs = self.api.PBD.create(
+            {
+                'SR': sr,
+                'host': self.host('xen2'),
+                'device_config': self.CONFIG,
+                'other_config': {},
+            }
+        )
+        self.api.PBD.plug(theirs)
+        self.api.PBD.unplug(theirs)
+        self.api.PBD.destroy(theirs)
         self.api.VBD.unplug(vbd)
         self.api.VBD.destroy(vbd)
         self.api.PBD.unplug(pbd)

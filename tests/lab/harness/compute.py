@@ -156,6 +156,9 @@ class Compute:
             **common,
             'DEFAULT': {
                 **common['DEFAULT'],
+                # Each line costs a hundredth of a second.
+                'debug': 'false',
+                'default_log_levels': 'nova_accel=DEBUG,nova.service=DEBUG',
                 'host': self._box.name,
                 'compute_driver': 'accel.LibvirtAccelDriver',
                 'state_path': '/var/lib/nova',

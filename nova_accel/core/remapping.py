@@ -43,6 +43,8 @@ class Plan:
     :ivar provider: uuid of the provider that remembers ``old``.
     :ivar servers: uuids of those that hold something of ``old``.
     :ivar trait: what says so.
+    :ivar fits: short ids by which that card may be found, each with what is
+        said of it then, as ``naming.read_remap`` gives them.
     """
 
     old: str
@@ -53,13 +55,15 @@ class Plan:
     provider_name: str
     servers: tuple[str, ...]
     trait: str
+    fits: frozenset[tuple[str, str]] = frozenset()
 
     def traits(
         self, provider: str, before: collections.abc.Iterable[str]
     ) -> frozenset[str]:
         """Return the traits of a provider after it.
 
-        An earlier word on either of the two is taken back.
+        An earlier word on either of the two is taken back, also one that
+        was meant for another card with the same serial number.
         """
         kept = frozenset(t for t in before if not self._contradicts(t))
         return kept | {self.trait} if provider == self.provider else kept
@@ -69,6 +73,7 @@ class Plan:
         return said is not None and (
             said[0] == naming.short_id(self.old)
             or said[1] == naming.short_id(self.new)
+            or said[1:] in self.fits
         )
 
 
@@ -118,6 +123,10 @@ class _Check:
             self._host.name_of(provider),
             self._host.holders.get(old, ()),
             naming.remap_trait(old, new, identity.who(new, dev)),
+            frozenset(
+                (naming.short_id(i), naming.short_id(identity.who(i, dev)))
+                for i in self._fitted(dev)
+            ),
         )
 
     def _find_old(self, name: str) -> str:

@@ -171,6 +171,28 @@ class TwinsTest(testtools.TestCase):
         (other,) = set(world.offer().cards) - {'sn:0'}
         self.assertIn('slot:3', other)
 
+    def test_a_word_on_one_does_not_hide_that_on_the_other(self):
+        world = worlds.World(worlds.card(1, 3, '0'), worlds.card(2, 4, '0'))
+        first, second = sorted(world.offer().cards)
+        world.serve(worlds.SERVER, first)
+        world.serve(worlds.OTHER, second)
+        world.update()
+        # It is alone, and known by the serial number that they share.
+        moved = worlds.card(2, 5, '0')
+        world.change(moved)
+        plan = world.plan(second, '0000:02:00.0')
+        self.assertEqual('sn:0', plan.new)
+        world.apply(plan)
+        self.assertEqual(2, world.at(second))
+        # The other one comes back; of which of them was it said?
+        world.change(worlds.card(1, 6, '0'), moved)
+        self.assertEqual((None, None), (world.at(first), world.at(second)))
+        world.apply(world.plan(first, '0000:01:00.0'))
+        self.assertEqual(1, world.at(first))
+        self.assertIsNone(world.at(second))
+        world.apply(world.plan(second, '0000:02:00.0'))
+        self.assertEqual((1, 2), (world.at(first), world.at(second)))
+
     def test_nothing_tells_them_apart(self):
         world = worlds.World(worlds.card(1, 3, '0'))
         world.serve(worlds.SERVER, 'sn:0')

@@ -102,7 +102,8 @@ class World:
             for rp, one in self.known.items()
             if naming.is_pool(one.stable_id) or one.stable_id == stable_id
         )
-        claim = inventory.Claim(provider, 'VGPU', f'{stable_id}{part}')
+        device = naming.UnitId(stable_id)
+        claim = inventory.Claim(provider, 'VGPU', f'{device}{part}')
         self.servers += (
             facts.Server(
                 uuid,

@@ -37,6 +37,7 @@ from nova_accel.core import inventory
 from nova_accel.core import ledger
 from nova_accel.core import memo
 from nova_accel.core import naming
+from nova_accel.core import news
 from nova_accel.core import packing
 from nova_accel.core import place
 from nova_accel.core import request
@@ -90,6 +91,7 @@ class Manager:
         self._settled = False
         self._holding: frozenset[str] = frozenset()
         self._said: frozenset[object] = frozenset()
+        self._told: frozenset[news.News] = frozenset()
         self._locks: collections.defaultdict[str, threading.Lock] = (
             collections.defaultdict(threading.Lock)
         )
@@ -572,7 +574,7 @@ class Manager:
         self._take(node)
         self._absolve_told()
         now = self.now
-        return inventory.desired(
+        wanted = inventory.desired(
             node,
             now.offer,
             self._announced | self.strangers,
@@ -580,6 +582,18 @@ class Manager:
             self._seen,
             self._faults,
         )
+        self._tell(
+            news.between(known, wanted, now.offer, self._held, self._seen)
+        )
+        return wanted
+
+    def _tell(self, found: tuple[news.News, ...]) -> None:
+        """Log what has become of devices; not again if Placement is down."""
+        for one in found:
+            if one not in self._told:
+                level = logging.WARNING if one.bad else logging.INFO
+                LOG.log(level, '%s', one.text)
+        self._told = frozenset(found)
 
     def capabilities(self) -> vgpu_capabilities.VGPUCapabilities:
         """What the vGPU cards here can do, and how much of it is free.

@@ -10,9 +10,11 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 import dataclasses
+import logging
 import random
 import threading
 
+import fixtures
 import testtools
 
 from nova_accel.backends import fake
@@ -883,6 +885,24 @@ class RememberTest(testtools.TestCase):
             'a',
             [vgpu(1, 0)],
         )
+
+
+class NewsTest(testtools.TestCase):
+    """What has become of devices is logged once."""
+
+    def test_a_device_that_is_gone(self):
+        host = Host(WHOLE)
+        host.periodic()
+        log = self.useFixture(fixtures.FakeLogger(level=logging.INFO))
+        host.backend.rewire([hosts.pci(5), hosts.pci(6)])
+        host.manager.refresh()
+        for written in (False, False, True, True):
+            host.update(written)
+        # It is told by its id, and then not again by another nova-compute.
+        host.restart(WHOLE)
+        host.update()
+        (line,) = log.output.splitlines()
+        self.assertIn('Device sn:7 is not in this host; it was at', line)
 
 
 class MovedTest(testtools.TestCase):

@@ -15,6 +15,7 @@ Real nova-compute with our driver, real Placement; the pool is a process of
 its own. Our functional tests and the demo stand on it.
 """
 
+import collections
 import collections.abc
 import io
 import typing as ty
@@ -22,6 +23,8 @@ from unittest import mock
 import uuid
 
 from nova_accel.testing import harness  # noqa: F401  (must come first)
+
+from nova.tests.functional.api import client
 
 from nova_accel.backends import xapi
 from nova_accel.backends.xapi import marks
@@ -121,21 +124,68 @@ class XapiCloudTestCase(cloud.CloudTestCase):
         kwargs.setdefault('image_uuid', self.image)
         return super().boot(flavor, state, **kwargs)
 
+    def fails(
+        self, server: dict[str, ty.Any], action: dict[str, ty.Any]
+    ) -> str:
+        """Act on a server; the harness gives back what the host says."""
+        error = self.assertRaises(
+            client.OpenStackApiException,
+            self.api.post_server_action,
+            server['id'],
+            action,
+        )
+        return str(error)
+
+    def suspend_is_refused(self, server: dict[str, ty.Any]) -> None:
+        """Before anything is asked of XAPI."""
+        self.pool.forget_calls()
+        self.fails(server, {'suspend': {}})
+        self._wait_for_state_change(server, 'ACTIVE')
+        self.assertNotIn('VM.suspend', self.pool.calls())
+        self.assertEqual('Running', self.machine(server)['power_state'])
+
+    def live_migration_is_refused(self, server: dict[str, ty.Any]) -> None:
+        self.fails(
+            server,
+            {'os-migrateLive': {'host': None, 'block_migration': 'auto'}},
+        )
+        self._wait_for_state_change(server, 'ACTIVE')
+        self.assertEqual('Running', self.machine(server)['power_state'])
+
+    # What Placement has
+
+    def used(self, host: str = 'xen1') -> collections.Counter[str]:
+        """Class -> what servers of a host have of it, in all providers."""
+        found: collections.Counter[str] = collections.Counter()
+        for each in self.usages(host).values():
+            found.update(each)
+        return found
+
     # What XAPI has
 
-    def machine(self, server: dict[str, ty.Any]) -> dict[str, ty.Any]:
-        """The record of the one machine that a server is."""
+    def machine(
+        self, server: dict[str, ty.Any], host: str = ''
+    ) -> dict[str, ty.Any]:
+        """The record of the one machine that a server is, or is on a host.
+
+        What waits for the end of a move is none.
+        """
+        hosts = self.xapi.call('host.get_all_records').values()
+        names = {each['uuid']: each['name_label'] for each in hosts}
         found = [
             record
             for record in self.xapi.call('VM.get_all_records').values()
-            if record['other_config'].get(marks.SERVER) == server['id']
+            if (config := record['other_config'])
+            and config.get(marks.SERVER) == server['id']
+            and marks.LEFT not in config
+            and host in ('', names[config[marks.HOST]])
         ]
         self.assertEqual(1, len(found), found)
         return ty.cast(dict[str, ty.Any], found[0])
 
     def hostdevs(self, host: str, server: dict[str, ty.Any]) -> list[str]:
         """Marks of VGPUs, PCI addresses and USB ports of a server."""
-        record = self.machine(server)
+        record = self.machine(server, host)
         pci = record['other_config'].get(marks.PCI, '')
         vgpus = [
             self.xapi.call('VGPU.get_other_config', ref)[marks.MDEV]

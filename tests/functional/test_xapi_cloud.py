@@ -39,9 +39,6 @@ class CloudTest(xapi_cloud.XapiCloudTestCase):
         (found,) = self.inventories(host).values()
         return found[RC]
 
-    def used(self, host: str) -> int:
-        return sum(found[RC] for found in self.usages(host).values())
-
     def test_the_life_of_a_pool(self) -> None:
         """Boot, full, restart, resize, revert, confirm, reschedule, delete."""
         self.flags(allow_resize_to_same_host=False)
@@ -63,14 +60,14 @@ class CloudTest(xapi_cloud.XapiCloudTestCase):
             self._migrate_server(servers[0])
             moved = self._wait_for_state_change(servers[0], 'VERIFY_RESIZE')
             self.assertEqual('xen2', moved['OS-EXT-SRV-ATTR:host'])
-            self.assertEqual(1, self.used('xen2'))
+            self.assertEqual(1, self.used('xen2')[RC])
             self.assert_invariants()
             if confirm:
                 self._confirm_resize(servers[0], cross_cell=False)
             else:
                 self._revert_resize(servers[0])
             self.assert_invariants()
-        self.assertEqual(3, self.used('xen1'))
+        self.assertEqual(3, self.used('xen1')[RC])
         self.assertEqual('xen2', self.host_of(servers[0]))
 
         # The host that is asked first turns out to have no room.
@@ -85,10 +82,6 @@ class CloudTest(xapi_cloud.XapiCloudTestCase):
             self._delete_server(server)
         self.assert_invariants()
         self.assert_nothing_left()
-
-    def host_of(self, server: dict[str, str]) -> str:
-        found = self.api.get_server(server['id'])
-        return str(found['OS-EXT-SRV-ATTR:host'])
 
     def test_a_thief_and_a_rebuild(self) -> None:
         self.start_host('xen1', rules=RULES)

@@ -17,7 +17,6 @@ import uuid
 from nova_accel.testing import xapi_cloud
 
 from nova import objects
-from nova.tests.functional.api import client
 
 from nova_accel import exception
 from nova_accel import rpc
@@ -65,39 +64,6 @@ class DeviceTestCase(xapi_cloud.XapiCloudTestCase):
         ]
         return found
 
-    def used(self, rc: str) -> int:
-        return sum(used.get(rc, 0) for used in self.usages('xen1').values())
-
-    def state(self, server: dict[str, ty.Any]) -> str:
-        return str(self.machine(server)['power_state'])
-
-    def fails(
-        self, server: dict[str, ty.Any], action: dict[str, ty.Any]
-    ) -> str:
-        """Act on a server; the harness gives back what the host says."""
-        error = self.assertRaises(
-            client.OpenStackApiException,
-            self.api.post_server_action,
-            server['id'],
-            action,
-        )
-        return str(error)
-
-    def suspend_is_refused(self, server: dict[str, ty.Any]) -> None:
-        self.pool.forget_calls()
-        self.fails(server, {'suspend': {}})
-        self._wait_for_state_change(server, 'ACTIVE')
-        self.assertNotIn('VM.suspend', self.pool.calls())
-        self.assertEqual('Running', self.state(server))
-
-    def live_migration_is_refused(self, server: dict[str, ty.Any]) -> None:
-        self.fails(
-            server,
-            {'os-migrateLive': {'host': None, 'block_migration': 'auto'}},
-        )
-        self._wait_for_state_change(server, 'ACTIVE')
-        self.assertEqual('Running', self.state(server))
-
 
 class UsbTest(DeviceTestCase):
     def pusb(self, path: str) -> dict[str, ty.Any]:
@@ -136,7 +102,7 @@ class UsbTest(DeviceTestCase):
 
         self._stop_server(both)
         self.restart_host()
-        self.assertEqual(2, self.used(DONGLE))
+        self.assertEqual(2, self.used()[DONGLE])
         self.assert_invariants()
         self._start_server(both)
         self._reboot_server(both, hard=True)

@@ -56,6 +56,7 @@ class SeamsTest(test.NoDBTestCase):  # type: ignore[misc]
         self.assertEqual(
             {
                 'supports_attach_interface',
+                'supports_evacuate',
                 'supports_image_type_raw',
                 'supports_image_type_vhd',
                 'supports_migrate_to_same_host',
@@ -249,6 +250,16 @@ class UndoTest(xapi_driver.DriverTestCase):
         self.assertRaises(exception.AccelError, self.spawn, server)
         again = self.start()
         self.destroy(server, on=again)
+        self.assert_nothing_left()
+
+    @ddt.data('VM.hard_shutdown', 'VM.destroy', 'VDI.destroy')
+    def test_the_service_dies_while_it_destroys(self, message: str) -> None:
+        server = self.server()
+        self.give(server, self.vgpu('GRID K240Q'))
+        self.spawn(server)
+        self.fault(message, error=['INTERNAL_ERROR', 'no'])
+        self.assertRaises(exception.AccelError, self.destroy, server)
+        self.destroy(server, on=self.start())
         self.assert_nothing_left()
 
 

@@ -39,6 +39,7 @@ class XapiDriver(node.Node, power.Power):
     capabilities: ty.ClassVar[dict[str, bool]] = {
         **driver.ComputeDriver.capabilities,
         'supports_attach_interface': True,
+        'supports_evacuate': True,
         'supports_image_type_raw': True,
         'supports_image_type_vhd': True,
         'supports_migrate_to_same_host': True,

@@ -12,6 +12,7 @@
 """Devices go out of service and come back."""
 
 import copy
+import dataclasses
 import typing as ty
 
 import yaml
@@ -107,17 +108,31 @@ class NotReadyTest(StatesCase):
     }
 
     def test_a_device_waits_for_a_word(self) -> None:
-        self.wait_free('CUSTOM_A100', 0)
-        (first, *others) = self.devices('a100')
-        self.assertEqual('not ready', first['state'])
-        self.lab.compute.device('enable', first['id'])
+        """What is known stays in service; what is new waits."""
+        known = self.before['CUSTOM_A100']
+        new = dataclasses.replace(
+            self.card('a100-a'),
+            name='new',
+            bus=0xB0,
+            serial='NEW-01',
+            dsn='48b02d00000000fd',
+            slot=91,
+        )
+        self.replug(*self.cards, new)
+        process.wait_for(
+            'the new card', lambda: len(self.devices('a100')) > known, 120
+        )
+        unit = f'sn:{new.serial}'
+        self.assertEqual('not ready', self.state(unit))
+        servers = [self.boot(**base.GPU) for _ in range(known)]
+        for server in servers:
+            self.assertNotEqual([unit], self.claimed(server))
+        self.assertEqual(0, self.nova.free()['CUSTOM_A100'])
+        self.lab.compute.device('enable', unit)
         self.wait_free('CUSTOM_A100', 1)
-        server = self.boot(**base.GPU)
-        self.assertEqual([first['id']], self.claimed(server))
-        self.delete(server)
-        for each in others:
-            self.lab.compute.device('enable', each['id'])
-        self.assert_all_free()
+        last = self.boot(**base.GPU)
+        self.assertEqual([unit], self.claimed(last))
+        self.delete(last, *servers)
 
 
 class CleanTest(StatesCase):

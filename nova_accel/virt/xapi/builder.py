@@ -34,8 +34,9 @@ from nova_accel.virt.xapi import volumes
 
 LOG = logging.getLogger(__name__)
 
-# The field of a builder takes the name of the module.
+# The fields of a builder take the names of the modules.
 _Machine: ty.TypeAlias = machines.Machine
+_Plans: ty.TypeAlias = devices.Plans
 BlockDevices: ty.TypeAlias = collections.abc.Mapping[str, ty.Any] | None
 
 
@@ -69,7 +70,7 @@ class Builder:
     volumes: volumes.Volumes
     devices: devices.Devices
 
-    def build(self, order: Order, plans: devices.Plans, fill: Fill) -> None:
+    def build(self, order: Order, plans: _Plans, fill: Fill) -> None:
         """Make a server and start it; on any failure nothing of it is left.
 
         :param plans: what its claims are rendered to.

@@ -102,11 +102,11 @@ class _Change:
                     yield News(_BEGINS[word](self, short))
         for short in sorted(self._here & self._is.keys()):
             name, now = self._id(short), self._is[short]
-            before = self._was.get(short, now)
+            was = self._was.get(short, now)
             if states.MISSING in self._before[short] - self._after[short]:
                 text = f'Device {name} is here again, at {now}'
-            elif before != now:
-                text = f'Device {name} is now at {now}; it was at {before}'
+            elif was != now:
+                text = f'Device {name} is now at {now}; it was at {was}'
             else:
                 continue
             yield News(text, bad=False)

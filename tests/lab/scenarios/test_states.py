@@ -22,6 +22,7 @@ from tests.lab.harness import process
 from tests.lab.scenarios import base
 
 _CLEANER = '/var/lib/accel-cleaner'
+_PREPARER = '/var/lib/accel-preparer'
 
 
 class StatesCase(base.Scenario):
@@ -56,6 +57,11 @@ class StatesCase(base.Scenario):
             return 'was read anew' in self.lab.compute.log()[known:]
 
         process.wait_for('the whitelist to be read', read, 60, pause=1)
+
+    def write_program(self, path: str, text: str) -> None:
+        # Whoever runs it is nobody.
+        self.agent.write(path, f'#!/bin/sh\n{text}\n')
+        self.agent.check(f'chmod 755 {path}')
 
     def devices(self, rule: str) -> list[dict[str, ty.Any]]:
         found = self.lab.compute.device('list')['devices']
@@ -104,11 +110,15 @@ class DrainTest(StatesCase):
 
 class NotReadyTest(StatesCase):
     CHANGES: ty.ClassVar[dict[str, dict[str, ty.Any]]] = {
-        'a100': {'new_devices': 'not_ready'}
+        'a100': {
+            'new_devices': 'not_ready',
+            'prepare': {'command': [_PREPARER], 'timeout': 10},
+        }
     }
 
     def test_a_device_waits_for_a_word(self) -> None:
         """What is known stays in service; what is new waits."""
+        self.addCleanup(self.agent.run, f'rm -f {_PREPARER}')
         known = self.before['CUSTOM_A100']
         new = dataclasses.replace(
             self.card('a100-a'),
@@ -128,6 +138,10 @@ class NotReadyTest(StatesCase):
         for server in servers:
             self.assertNotEqual([unit], self.claimed(server))
         self.assertEqual(0, self.nova.free()['CUSTOM_A100'])
+        self.write_program(_PREPARER, 'exit 3')
+        self.lab.compute.device('enable', unit, code=1)
+        self.assertEqual(0, self.nova.free()['CUSTOM_A100'])
+        self.write_program(_PREPARER, '[ $ACCEL_ACTION = prepare ]')
         self.lab.compute.device('enable', unit)
         self.wait_free('CUSTOM_A100', 1)
         last = self.boot(**base.GPU)
@@ -149,9 +163,7 @@ class CleanTest(StatesCase):
         self.addCleanup(self.agent.run, f'rm -f {_CLEANER} /tmp/cleaned')
 
     def _cleaner(self, text: str) -> None:
-        # Whoever runs it is nobody.
-        self.agent.write(_CLEANER, f'#!/bin/sh\n{text}\n')
-        self.agent.check(f'chmod 755 {_CLEANER}')
+        self.write_program(_CLEANER, text)
 
     def test_a_slot_is_made_anew(self) -> None:
         server = self.boot(**base.VGPU)

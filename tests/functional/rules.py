@@ -83,3 +83,17 @@ devices:
     mode: dynamic
     models: [GRID T4-8Q, GRID T4-16Q]
 """
+
+T4_ONCE = f"""{T4_8Q.rstrip()}
+    one_time_use: yes
+    clean: mdev
+"""
+
+
+def a100_pool(*lines: str) -> str:
+    """Return a whitelist that offers all A100s of a host from one pool.
+
+    :param lines: what its rule says besides.
+    """
+    more = ''.join(f'    {line}\n' for line in ('pool: host', *lines))
+    return f'{A100}{more}'

@@ -12,12 +12,12 @@
 """Cleaning and preparing, with a manager, and Placement as a mapping."""
 
 import dataclasses
-import pathlib
-import tempfile
 import types
 import typing as ty
 
 import testtools
+
+from tests.functional import devices
 
 from nova_accel.core import inventory
 from nova_accel.core import states
@@ -116,16 +116,12 @@ class Driver:
 class CaretakerCase(testtools.TestCase):
     def setUp(self) -> None:
         super().setUp()
-        folder = tempfile.TemporaryDirectory(dir='/tmp')
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.folder.chmod(0o777)
+        self.programs = self.useFixture(devices.Programs())
+        self.folder = self.programs.folder
 
     def command(self, text: str, timeout: float = 20) -> upkeep.Command:
-        path = self.folder / 'program'
-        path.write_text(f'#!/bin/sh\n{text}\n')
-        path.chmod(0o755)
-        return upkeep.Command((str(path),), ty.cast(int, timeout))
+        path = str(self.programs.write(text))
+        return upkeep.Command((path,), ty.cast(int, timeout))
 
     def begin(self, **rule: ty.Any) -> None:
         self.driver = Driver(**rule)

@@ -11,62 +11,14 @@
 # under the License.
 """Devices in and out of service, with real Placement and real nova-compute."""
 
-import collections.abc
-import contextlib
-import io
-import json
-import typing as ty
+from tests.functional import devices
 
-from tests.functional import test_doctor
-
-from nova_accel.cli import device
-from nova_accel.cli import outcome
-from nova_accel.core import naming
 from nova_accel.core import states
 
 from tests.functional import rules
 
-NOT_READY = """
-version: 1
-defaults: {new_devices: not_ready}
-devices:
-  a100:
-    kind: pci
-    match: {vendor_id: "10de", product_id: "20b0"}
-    resource_class: CUSTOM_A100
-    pool: host
-"""
 
-
-class DeviceCase(test_doctor.DoctorCase):
-    code = outcome.OK
-
-    @contextlib.contextmanager
-    def expecting(self, code: int) -> collections.abc.Iterator[None]:
-        """Let commands end with another exit code."""
-        self.code = code
-        try:
-            yield
-        finally:
-            self.code = outcome.OK
-
-    def command(self, *words: str) -> ty.Any:
-        """Run nova-accel device; return what it printed, as JSON."""
-        parser = device.argparse.ArgumentParser()
-        device.add_arguments(parser)
-        args = parser.parse_args([*words, '-f', 'json'])
-        printed = io.StringIO()
-        with self.without_database(), contextlib.redirect_stdout(printed):
-            code = device.perform(self.visit(), args)
-        self.assertEqual(self.code, code, printed.getvalue())
-        return json.loads(printed.getvalue() or '{}')
-
-    def states(self) -> dict[str, str]:
-        found = self.command('list')['devices']
-        return {each['id']: each['state'] for each in found}
-
-
-class DrainTest(DeviceCase):
+class DrainTest(devices.DeviceCase):
     def setUp(self) -> None:
         super().setUp()
         self.start_host('host1', 't4', rules.T4_8Q)
@@ -107,28 +59,19 @@ class DrainTest(DeviceCase):
         self.assert_invariants()
 
 
-class NotReadyTest(DeviceCase):
+class NotReadyTest(devices.UpkeepCase):
     def test_devices_wait_for_a_word_and_remember_it(self) -> None:
-        self.start_host('host1', 'a100', NOT_READY)
-        (pool,) = self.accel_providers('host1')
-        self.assertEqual(
-            (8, 8), self.inventories('host1')[pool]['CUSTOM_A100']
-        )
-        one = self.flavor(resources__CUSTOM_A100=1)
-        self.assertIn('No valid host', self.refused(one))
+        self.begin('new_devices: not_ready')
+        self.assertEqual((8, 8), self.amounts())
+        self.assertIn('No valid host', self.refused(self.one))
 
         first = sorted(self.states())[0]
         found = self.command('enable', first)
         self.assertEqual([states.trait(states.READY, first)], found['set'])
-        self.assertEqual(
-            (8, 7), self.inventories('host1')[pool]['CUSTOM_A100']
-        )
-        server = self.boot(one)
-        (claim,) = self.claims(server)
-        self.assertEqual(first, naming.UnitId.parse(claim.unit).device)
+        self.assertEqual((8, 7), self.amounts())
+        server = self.boot(self.one)
+        self.assertEqual(first, self.device_of(server))
         self.restart_compute_service('host1')
-        self.assertEqual(
-            (8, 7), self.inventories('host1')[pool]['CUSTOM_A100']
-        )
-        self.assertIn('No valid host', self.refused(one))
+        self.assertEqual((8, 7), self.amounts())
+        self.assertIn('No valid host', self.refused(self.one))
         self.assert_invariants()

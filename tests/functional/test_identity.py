@@ -10,20 +10,16 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-import contextlib
-import io
-import json
 import re
 import typing as ty
 
-from tests.functional import test_device_states
+from tests.functional import devices
 
 from nova.tests.functional.api import client
 
 from nova_accel.cli import identify
 from nova_accel.cli import outcome
 from nova_accel.cli import remap
-from nova_accel.core import naming
 from nova_accel.core import states
 
 from tests.functional import rules
@@ -38,7 +34,7 @@ def mute(xml: str) -> str:
     return _VPD.sub('', xml)
 
 
-class IdentityCase(test_device_states.DeviceCase):
+class IdentityCase(devices.DeviceCase):
     def setUp(self) -> None:
         super().setUp()
         self.conn = self.connect('host1', 'a100')
@@ -55,31 +51,9 @@ class IdentityCase(test_device_states.DeviceCase):
         machine.alter(*(mute(self.told[name]) for name in silent))
         self.start_compute('host1', connection=self.conn)
 
-    def say(self, command: ty.Any, *words: str, code: int) -> ty.Any:
-        """Run a command; return what it printed, as JSON."""
-        parser = remap.argparse.ArgumentParser()
-        command.add_arguments(parser)
-        args = parser.parse_args([*words, '-f', 'json'])
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            self.without_database(),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            found = command.perform(self.visit(), args)
-        self.assertEqual(code, found, out.getvalue() + err.getvalue())
-        return json.loads(out.getvalue() or 'null') or err.getvalue()
-
     def identify(self, code: int = outcome.OK) -> dict[str, ty.Any]:
         found = self.say(identify, code=code)['devices']
         return {each['id']: each for each in found}
-
-    def traits_of(self, claim: ty.Any) -> set[str]:
-        return set(self._get_provider_traits(claim.provider))
-
-    def device_of(self, server: dict[str, ty.Any]) -> str:
-        (claim,) = self.claims(server)
-        return naming.UnitId.parse(claim.unit).device
 
 
 class GainedTest(IdentityCase):
@@ -99,7 +73,7 @@ class GainedTest(IdentityCase):
         # Not before an operator says that it is the same card.
         self.assertEqual([], self.hostdevs('host1', server))
         self.assertIn(
-            states.trait(states.MISMATCH, old), self.traits_of(claim)
+            states.trait(states.MISMATCH, old), self.traits_of(claim.provider)
         )
         found = self.identify(code=outcome.PROBLEM)
         lost = found[old]
@@ -113,10 +87,10 @@ class GainedTest(IdentityCase):
             client.OpenStackApiException, self._start_server, server
         )
 
-        plan = self.say(remap, old, new, code=outcome.OK)
+        plan = self.say(remap, old, new)
         self.assertFalse(plan['applied'])
         self.assertEqual(lost, self.identify(code=outcome.PROBLEM)[old])
-        self.say(remap, old, new, '--apply', code=outcome.OK)
+        self.say(remap, old, new, '--apply')
         self.assertEqual('in service', self.identify()[old]['state'])
         self.assertEqual([claim], self.claims(server))
         self._reboot_server(server, hard=True)
@@ -157,10 +131,10 @@ class LostTest(IdentityCase):
         self.restart_compute_service('host1')
         self.assertEqual([], self.hostdevs('host1', server))
         self.assertIn(
-            states.trait(states.MISMATCH, old), self.traits_of(claim)
+            states.trait(states.MISMATCH, old), self.traits_of(claim.provider)
         )
         (new,) = self.identify(code=outcome.PROBLEM)[old]['candidates']
-        self.say(remap, old, new, '--apply', code=outcome.OK)
+        self.say(remap, old, new, '--apply')
         self._start_server(server)
         self.assertEqual([address], self.hostdevs('host1', server))
         self.assertEqual([claim], self.claims(server))

@@ -16,75 +16,28 @@ import typing as ty
 
 import fixtures
 
-from tests.functional import rules
-from tests.functional import test_clean
+from tests.functional import devices
+
+from nova.tests.functional.api import client
 
 from nova_accel.backends.libvirt import sysfs
 from nova_accel.cli import outcome
+from nova_accel.core import device as core_device
 from nova_accel.core import naming
+from nova_accel.core import states
 
-PREPARED = """
-version: 1
-devices:
-  a100:
-    kind: pci
-    match: {{vendor_id: "10de", product_id: "20b0"}}
-    resource_class: CUSTOM_A100
-    pool: host
-    new_devices: not_ready
-    prepare: {prepare}
-"""
-HEALTH = """
-version: 1
-devices:
-  a100:
-    kind: pci
-    match: {{vendor_id: "10de", product_id: "20b0"}}
-    resource_class: CUSTOM_A100
-    pool: host
-    health: {{aer_fatal: 1, link: yes{more}}}
-"""
+from tests.functional import rules
 
 
-class UpkeepCase(test_clean.CleanCase):
-    def begin(self, text: str) -> None:
-        self.start_host('host1', 'a100', text)
-        self.one = self.flavor(resources__CUSTOM_A100=1)
-        self.conn = self.connection_of('host1')
-
-    def traits_of(self, uuid: str) -> set[str]:
-        return set(self._get_provider_traits(uuid))
-
-    def set_traits(self, uuid: str, traits: set[str]) -> None:
-        """What openstack resource provider trait set does."""
-        for trait in traits:
-            self.placement.put(f'/traits/{trait}', None, version='1.6')
-        path = f'/resource_providers/{uuid}'
-        found = self.placement.get(path, version='1.6').body
-        answer = self.placement.put(
-            f'{path}/traits',
-            {
-                'resource_provider_generation': found['generation'],
-                'traits': sorted(traits),
-            },
-            version='1.6',
-        )
-        self.assertEqual(200, answer.status, answer.body)
-
-
-class PrepareTest(UpkeepCase):
+class PrepareTest(devices.UpkeepCase):
     def test_it_is_opened_once_it_was_prepared(self) -> None:
-        out = self.folder / 'out'
-        self.begin(
-            PREPARED.format(
-                prepare=self.program(
-                    f'echo $ACCEL_ACTION $ACCEL_ADDRESS >> {out}; exit 4'
-                )
-            )
+        out = self.programs.folder / 'out'
+        fails = self.program(
+            f'echo $ACCEL_ACTION $ACCEL_ADDRESS >> {out}; exit 4'
         )
+        self.begin('new_devices: not_ready', f'prepare: {fails}')
         first = sorted(self.states())[0]
-        with self.expecting(outcome.PROBLEM):
-            found = self.command('enable', first)
+        found = self.command('enable', first, code=outcome.PROBLEM)
         self.assertIn('exit code 4', found['failures'][0])
         said = self.said(first)
         self.assertEqual('not ready', said['state'])
@@ -99,20 +52,16 @@ class PrepareTest(UpkeepCase):
         self.program(f'echo $ACCEL_ACTION >> {out}')
         self.command('enable', first)
         self.assertEqual((8, 7), self.amounts())
-        server = self.boot(self.one)
-        (claim,) = self.claims(server)
-        self.assertEqual(first, claim.unit)
+        self.assertEqual(first, self.device_of(self.boot(self.one)))
         # A drain of one in use is taken back without preparing it.
         self.command('drain', first)
         self.command('enable', first)
         self.assertEqual('in service', self.said(first)['state'])
         self.assertEqual(2, len(out.read_text().splitlines()))
         # A bare trait has it prepared as well.
-        (pool,) = self.accel_providers('host1').values()
         second = sorted(self.states())[1]
         self.set_traits(
-            pool,
-            self.traits_of(pool)
+            self.traits_of(self.pool)
             | {f'CUSTOM_ACCEL_READY_{naming.short_id(second)}'},
         )
         self.command('rescan')
@@ -123,15 +72,16 @@ class PrepareTest(UpkeepCase):
         self.assert_invariants()
 
     def test_it_must_be_bound_to_the_right_driver(self) -> None:
-        self.begin(PREPARED.format(prepare='{driver: no-such-driver}'))
+        self.begin(
+            'new_devices: not_ready', 'prepare: {driver: no-such-driver}'
+        )
         first = sorted(self.states())[0]
-        with self.expecting(outcome.PROBLEM):
-            found = self.command('enable', first)
+        found = self.command('enable', first, code=outcome.PROBLEM)
         self.assertIn('should be to no-such-driver', found['failures'][0])
         self.assertEqual((8, 8), self.amounts())
 
 
-class BareTraitTest(UpkeepCase):
+class BareTraitTest(devices.UpkeepCase):
     def let_it_age(self) -> None:
         """Let [compute]resource_provider_association_refresh pass."""
         client = self.computes['host1'].manager.reportclient
@@ -139,12 +89,11 @@ class BareTraitTest(UpkeepCase):
             client._association_refresh_time[uuid] = 0
 
     def test_a_trait_alone_is_obeyed_when_nova_looks_again(self) -> None:
-        self.begin(test_clean.ONE_TIME.format(clean=''))
-        (pool,) = self.accel_providers('host1').values()
+        self.begin()
         device = sorted(self.states())[0]
         trait = f'CUSTOM_ACCEL_DRAINING_{naming.short_id(device)}'
-        before = self.traits_of(pool)
-        self.set_traits(pool, before | {trait})
+        before = self.traits_of(self.pool)
+        self.set_traits(before | {trait})
         # Fresh for as long as the operator of nova says.
         self.run_periodic()
         self.assertEqual((8, 0), self.amounts())
@@ -152,22 +101,22 @@ class BareTraitTest(UpkeepCase):
         self.run_periodic()
         self.assertEqual((8, 1), self.amounts())
         self.assertEqual('draining', self.states()[device])
-        self.assertEqual(before | {trait}, self.traits_of(pool))
-        self.set_traits(pool, before)
+        self.assertEqual(before | {trait}, self.traits_of(self.pool))
+        self.set_traits(before)
         self.let_it_age()
         self.run_periodic()
         self.assertEqual((8, 0), self.amounts())
         # Who sets that trait and no other loses nothing of ours.
-        self.set_traits(pool, {trait})
+        self.set_traits({trait})
         self.let_it_age()
         for _ in range(2):
             self.run_periodic()
-        self.assertEqual(before | {trait}, self.traits_of(pool))
+        self.assertEqual(before | {trait}, self.traits_of(self.pool))
         self.assertEqual((8, 1), self.amounts())
         self.assert_invariants()
 
 
-class HealthTest(UpkeepCase):
+class HealthTest(devices.UpkeepCase):
     def setUp(self) -> None:
         super().setUp()
         self.root = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
@@ -194,7 +143,7 @@ class HealthTest(UpkeepCase):
         self.run_periodic()
 
     def begin_watching(self, more: str = '') -> list[str]:
-        self.begin(HEALTH.format(more=more))
+        self.begin(f'health: {{aer_fatal: 1, link: yes{more}}}')
         self.look()
         return sorted(self.states())
 
@@ -226,19 +175,48 @@ class HealthTest(UpkeepCase):
 
     def test_it_recovers_where_the_rule_says_so(self) -> None:
         first, *_ = self.begin_watching(', recover: auto')
-        self.write(first, current_link_width='0', max_link_width='16')
-        self.look()
-        self.assertEqual(['its link is down'], self.said(first)['reasons'])
-        self.look()
+        before = self.traits_of(self.pool)
+        self.let_its_link_fail(first)
         self.assertEqual((8, 1), self.amounts())
-        self.write(first, current_link_width='16')
+        others = self.boot(self.flavor_of(7))
+        held = {claim.unit for claim in self.claims(others)}
+        self.assertEqual({*self.states()} - {first}, held)
+        self.assertIn('No valid host', self.refused(self.one))
         self.look()
-        self.assertEqual('in service', self.said(first)['state'])
+        self.restart_compute_service('host1')
+        self.look()
+        self.assertEqual('quarantined', self.said(first)['state'])
+
+        self.let_its_link_come_back(first)
         self.assertEqual((8, 0), self.amounts())
+        self.assertEqual(before, self.traits_of(self.pool))
+        server = self.boot(self.one)
+        self.assertEqual(first, self.device_of(server))
+        # Not for ever: it may fail again, in a server too, which keeps it.
+        self.let_its_link_fail(first)
+        self.assertEqual((8, 0), self.amounts())
+        self.assertEqual([server['id']], self.said(first)['servers'])
+        self._delete_server(server)
+        self.assertEqual((8, 1), self.amounts())
+        self.assertIn('No valid host', self.refused(self.one))
+        self.let_its_link_come_back(first)
+        self.assertEqual(first, self.device_of(self.boot(self.one)))
         self.assert_invariants()
 
+    def let_its_link_fail(self, unit: str) -> None:
+        self.write(unit, current_link_width='0', max_link_width='16')
+        self.look()
+        said = self.said(unit)
+        self.assertEqual('quarantined', said['state'])
+        self.assertEqual(['its link is down'], said['reasons'])
 
-class BlameTest(UpkeepCase):
+    def let_its_link_come_back(self, unit: str) -> None:
+        self.write(unit, current_link_width='16')
+        self.look()
+        self.assertEqual('in service', self.said(unit)['state'])
+
+
+class BlameTest(devices.UpkeepCase):
     def test_a_card_that_makes_no_vgpu_is_quarantined(self) -> None:
         self.start_host('host1', 't4', rules.T4_8Q)
         self.conn = self.connection_of('host1')
@@ -267,7 +245,7 @@ class BlameTest(UpkeepCase):
         self.assert_invariants()
 
     def test_a_device_that_qemu_names_is_quarantined(self) -> None:
-        self.begin(test_clean.ONE_TIME.format(clean='clean: flr'))
+        self.begin('one_time_use: yes', 'clean: flr')
         bad: list[str] = []
 
         def start(domain: ty.Any, wanted: ty.Any) -> None:
@@ -300,64 +278,92 @@ class BlameTest(UpkeepCase):
         self.assert_invariants()
 
 
-ALL = """
-version: 1
-devices:
-  a100:
-    kind: pci
-    match: {vendor_id: "10de", product_id: "20b0"}
-    resource_class: CUSTOM_A100
-    pool: host
-    new_devices: not_ready
-    one_time_use: yes
-"""
-
-
-class RestartTest(UpkeepCase):
+class RestartTest(devices.UpkeepCase):
     """One device in each state; a restart changes none of them."""
 
     def test_every_state_outlives_a_restart(self) -> None:
-        self.begin(ALL)
+        self.begin('new_devices: not_ready', 'one_time_use: yes')
         ids = sorted(self.states())
-        for device in ids[:4]:
+        for device in ids[:5]:
             self.command('enable', device)
-        kept = self.boot(self.one)
-        (held,) = self.claims(kept)
+        swapped_from = self.boot(self.one)
+        old = self.device_of(swapped_from)
+        held = self.device_of(self.boot(self.one))
         used = self.used_once()
-        fallen, drained = sorted({*ids[:4]} - {held.unit, used})
+        fallen, drained = sorted({*ids[:5]} - {old, held, used})
         accel = self.computes['host1'].driver.accel
         accel.quarantine(fallen, frozenset({'WHY_LINK_DOWN'}))
         self.run_periodic()
         self.command('drain', drained)
-        self.command('enable', ids[4])
-        self.command('drain', held.unit)
-        name = accel.now.offer.cards[ids[4]].device.name
-        self.conn.machine.unplug(name)
+        self.command('enable', ids[5])
+        self.command('drain', held)
+        cards = accel.now.offer.cards
+        self.conn.machine.unplug(cards[ids[5]].device.name)
+        self._stop_server(swapped_from)
+        new = self.swap(cards[old].device)
         self.run_periodic()
         expected = {
             **dict.fromkeys(ids, 'not ready'),
-            held.unit: 'draining',
+            held: 'draining',
             used: 'cleaning',
             fallen: 'quarantined',
             drained: 'draining',
+            new: 'not ready',
         }
-        del expected[ids[4]]
-        self.assertEqual(expected, self.states())
+        del expected[ids[5]], expected[old]
+        self.assert_states(expected, missing=ids[5], replaced=old)
         self.restart_compute_service('host1')
         self.run_periodic()
-        self.assertEqual(expected, self.states())
-        # One of them is a server's.
-        self.assertEqual((8, 7), self.amounts())
+        self.assert_states(expected, missing=ids[5], replaced=old)
+        # Two of them are servers', of one of which no card is here.
+        self.assertEqual((9, 7), self.amounts())
         self.assertEqual(['its link is down'], self.said(fallen)['reasons'])
-        (pool,) = self.accel_providers('host1').values()
-        self.assertIn(
-            f'CUSTOM_ACCEL_MISSING_{naming.short_id(ids[4])}',
-            self.traits_of(pool),
-        )
         self.assertIn('No valid host', self.refused(self.one))
+        self.assertRaises(
+            client.OpenStackApiException, self._start_server, swapped_from
+        )
+        # Each was told once, not by each nova-compute again.
+        log = self.stdlog.logger.output
+        for text in (
+            f'Device {ids[5]} is not in this host; it was at ',
+            f'Device {old} is not in this host; it was at ',
+            f'Another device is in the place of {old}, which a server holds',
+            f'Device {new} at ',
+        ):
+            self.assertEqual(1, log.count(text), text)
         # An operator opens each again.
         self.command('clean', used, '--done')
-        for device in (fallen, drained, held.unit):
+        for device in (fallen, drained, held, new):
             self.command('enable', device)
-        self.assertEqual((8, 4), self.amounts())
+        self._delete_server(swapped_from)
+        # Of those that are not here, nobody gets any; two wait for a word.
+        self.assertEqual((9, 4), self.amounts())
+        self.assertNotIn(
+            states.trait(states.MISMATCH, old), self.traits_of(self.pool)
+        )
         self.assert_invariants()
+
+    def swap(self, dev: core_device.Device) -> str:
+        """Put another card into the place of one; return its id."""
+        machine = self.conn.machine
+        machine.alter(machine.describe(dev.name).replace(dev.serial, 'X1'))
+        self.run_periodic()
+        (found,) = (
+            each['id']
+            for each in self.command('list')['devices']
+            if each['address'] == str(dev.address)
+        )
+        return ty.cast(str, found)
+
+    def assert_states(
+        self, expected: dict[str, str], missing: str, replaced: str
+    ) -> None:
+        self.assertEqual(expected, self.states())
+        self.assertLessEqual(
+            {
+                states.trait(states.MISSING, missing),
+                states.trait(states.MISSING, replaced),
+                states.trait(states.MISMATCH, replaced),
+            },
+            self.traits_of(self.pool),
+        )

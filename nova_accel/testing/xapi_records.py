@@ -9,7 +9,7 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""Records that somebody else would make: of machines, of images."""
+"""Records that somebody else would make: of machines, images, volumes."""
 
 import datetime
 import typing as ty
@@ -83,5 +83,24 @@ def image(form: str, size: int, **fields: ty.Any) -> dict[str, ty.Any]:
         'min_disk': 0,
         'tags': [],
         'properties': {},
+        **fields,
+    }
+
+
+def volume(**fields: ty.Any) -> dict[str, ty.Any]:
+    """Return how Cinder says to reach the volume of topology two-hosts.
+
+    :param fields: fields that are to be other than usual.
+    """
+    return {
+        'driver_volume_type': 'iscsi',
+        'data': {
+            'target_portal': '192.0.2.10:3260',
+            'target_iqn': 'iqn.2010-10.org.openstack:volume-1',
+            'target_lun': 1,
+            'auth_method': 'CHAP',
+            'auth_username': 'nova',
+            'auth_password': 'secret',
+        },
         **fields,
     }

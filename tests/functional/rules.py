@@ -51,6 +51,16 @@ devices:
     resource_class: CUSTOM_A40_8Q
 """
 
+# Through XAPI, which names its types so.
+K1_K180Q = """
+version: 1
+devices:
+  k1:
+    kind: vgpu
+    match: {vendor_id: "10de", product_id: "0ff2"}
+    models: [GRID K180Q]
+"""
+
 MIXED = """
 version: 1
 devices:

@@ -13,14 +13,8 @@
 
 from nova_accel.testing import xapi_cloud
 
-RULES = """
-version: 1
-devices:
-  k1:
-    kind: vgpu
-    match: {vendor_id: "10de", product_id: "0ff2"}
-    models: [GRID K180Q]
-"""
+from tests.functional import rules
+
 RC = 'VGPU'
 
 
@@ -42,7 +36,7 @@ class CloudTest(xapi_cloud.XapiCloudTestCase):
     def test_the_life_of_a_pool(self) -> None:
         """Boot, full, restart, resize, revert, confirm, reschedule, delete."""
         self.flags(allow_resize_to_same_host=False)
-        self.start_host('xen1', rules=RULES)
+        self.start_host('xen1', rules=rules.K1_K180Q)
         one = self.flavor(resources__VGPU=1)
         self.assertEqual((4, 0), self.amounts('xen1'))
         servers = [self.boot(one) for _each in range(4)]
@@ -84,7 +78,7 @@ class CloudTest(xapi_cloud.XapiCloudTestCase):
         self.assert_nothing_left()
 
     def test_a_thief_and_a_rebuild(self) -> None:
-        self.start_host('xen1', rules=RULES)
+        self.start_host('xen1', rules=rules.K1_K180Q)
         one = self.flavor(resources__VGPU=1)
         server = self.boot(one)
         self._rebuild_server(server, self.make_image(b'new' + bytes(509)))

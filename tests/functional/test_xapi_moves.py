@@ -22,6 +22,7 @@ from nova import objects
 from nova.tests.fixtures import glance
 
 from nova_accel import exception
+from nova_accel.testing import xapi_records
 from nova_accel.virt.xapi import disks
 from nova_accel.virt.xapi import vifs
 from tests.functional import xapi_driver
@@ -29,18 +30,7 @@ from tests.functional import xapi_driver
 MIB = xapi_driver.MIB
 GIB = xapi_driver.GIB
 
-VOLUME = {
-    'driver_volume_type': 'iscsi',
-    'serial': 'volume-1',
-    'data': {
-        'target_portal': '192.0.2.10:3260',
-        'target_iqn': 'iqn.2010-10.org.openstack:volume-1',
-        'target_lun': 1,
-        'auth_method': 'CHAP',
-        'auth_username': 'nova',
-        'auth_password': 'secret',
-    },
-}
+VOLUME = xapi_records.volume(serial='volume-1')
 # Of each side of a move, what it asks of XAPI.
 LEAVING = (
     'VM.hard_shutdown',
@@ -457,6 +447,23 @@ class NetworkTest(xapi_driver.DriverTestCase):
         )
         self.driver = self.start()
         self.one = self.server()
+        # What Neutron says of networks, by id.
+        self.neutron: dict[str, dict[str, ty.Any]] = {
+            'flat': {'provider:physical_network': 'physnet1'},
+            **dict.fromkeys(
+                ('by-half', 'not-at-all'),
+                {
+                    'provider:physical_network': 'physnet1',
+                    'provider:segmentation_id': 100,
+                },
+            ),
+        }
+        self.stub_out(
+            'nova.network.neutron.get_client',
+            lambda context, admin: mock.Mock(
+                show_network=lambda number: {'network': self.neutron[number]}
+            ),
+        )
 
     def networks(self) -> list[str]:
         return [
@@ -473,13 +480,34 @@ class NetworkTest(xapi_driver.DriverTestCase):
                 port('flat', physical_network='physnet1'),
                 port('tagged', physical_network='physnet1', vlan=100),
                 port('other', physical_network='physnet1', vlan=7),
+                # Nova knows half of it, and nothing.
+                port('by-half', physical_network='physnet1'),
+                port('not-at-all'),
             ],
         )
         self.assertEqual(
-            ['pool-net0', 'pool-net0', 'vlan100'], sorted(self.networks())
+            ['pool-net0'] * 2 + ['vlan100'] * 3, sorted(self.networks())
         )
         self.destroy(self.one)
         self.assert_nothing_left()
+
+    def test_nothing_is_guessed_where_neutron_does_not_tell(self) -> None:
+        self.assertRaises(
+            nova_exception.VirtualInterfacePlugException,
+            self.spawn,
+            self.one,
+            network_info=[port('unknown', physical_network='physnet1')],
+        )
+        self.assert_nothing_left()
+        # Where segments are not told apart, there is nothing to ask.
+        self.flags(network_map={'physnet1': 'vlan100'}, group='accel_xapi')
+        self.driver = self.start()
+        self.spawn(
+            self.one,
+            network_info=[port('unknown', physical_network='physnet1')],
+        )
+        self.assertEqual(['vlan100'], self.networks())
+        self.destroy(self.one)
 
     def test_by_what_the_network_itself_says(self) -> None:
         (network,) = self.xapi.call('network.get_by_name_label', 'internal')
@@ -517,7 +545,7 @@ class NetworkTest(xapi_driver.DriverTestCase):
 
     def test_attach_and_detach(self) -> None:
         self.spawn(self.one)
-        one = port(physical_network='physnet1')
+        one = port('flat', physical_network='physnet1')
         self.driver.attach_interface(self.context, self.one, self.image, one)
         self.assertEqual(['pool-net0'], self.networks())
         for _each in range(2):

@@ -17,31 +17,15 @@ import typing as ty
 
 from nova_accel.testing import xapi_cloud
 from nova_accel.testing import xapi_pool
+from nova_accel.testing import xapi_records
 
+from nova.tests import fixtures
 from nova.tests.functional.api import client
 
-RULES = """
-version: 1
-devices:
-  k1:
-    kind: vgpu
-    match: {vendor_id: "10de", product_id: "0ff2"}
-    models: [GRID K180Q]
-"""
-RC = 'VGPU'
-# As the topology has it.
-VOLUME = {
-    'driver_volume_type': 'iscsi',
-    'data': {
-        'target_portal': '192.0.2.10:3260',
-        'target_iqn': 'iqn.2010-10.org.openstack:volume-1',
-        'target_lun': 1,
-        'auth_method': 'CHAP',
-        'auth_username': 'nova',
-        'auth_password': 'secret',
-    },
-}
+from nova_accel.virt.xapi import vifs
+from tests.functional import rules
 
+RC = 'VGPU'
 # The one that nova's fixture lets be attached.
 VOLUME_ID = '6ca404f3-d844-4169-bb96-bc792f37de98'
 
@@ -57,7 +41,7 @@ class ServicesTest(xapi_cloud.XapiCloudTestCase):
         for host in ('xen1', 'xen2'):
             xapi_cloud.enabled_only(self.xapi, host, 'GRID K180Q')
         self.flags(allow_resize_to_same_host=False)
-        self.start_host('xen1', rules=RULES)
+        self.start_host('xen1', rules=rules.K1_K180Q)
         self.one = self.flavor(resources__VGPU=1)
 
     def vgpus(self, server: dict[str, ty.Any]) -> int:
@@ -118,9 +102,46 @@ class ServicesTest(xapi_cloud.XapiCloudTestCase):
         self.assert_invariants()
         self.assert_nothing_left()
 
+    def test_power_rescue_and_snapshot(self) -> None:
+        """What keeps a server where it is, with its vGPU and without one."""
+        server = self.boot(self.one)
+        helper = self.make_image(b'help' + bytes(508))
+        for action, state in (
+            ({'pause': None}, 'PAUSED'),
+            ({'unpause': None}, 'ACTIVE'),
+            ({'rescue': {'rescue_image_ref': helper}}, 'RESCUE'),
+            ({'unrescue': None}, 'ACTIVE'),
+        ):
+            self.api.post_server_action(server['id'], action)
+            self._wait_for_state_change(server, state)
+            self.assertEqual(1, self.vgpus(server))
+            self.assert_invariants()
+        self.assertEqual(1, len(self.disks(server)))
+
+        before = set(self.glance._imagedata)
+        self._snapshot_server(server, 'taken')
+        self.notifier.wait_for_versioned_notifications('instance.snapshot.end')
+        (taken,) = set(self.glance._imagedata) - before
+        size = int(
+            self.xapi.call(
+                'VDI.get_virtual_size', self.disks(server)[0]['VDI']
+            )
+        )
+        self.assertEqual(size, len(self.glance._imagedata[taken]))
+
+        plain = self.boot(self.flavor())
+        self._suspend_server(plain)
+        self.assertEqual('Suspended', self.machine(plain)['power_state'])
+        self._resume_server(plain)
+        self.assertEqual('Running', self.machine(plain)['power_state'])
+        for each in (server, plain):
+            self._delete_server(each)
+        self.assert_invariants()
+        self.assert_nothing_left()
+
     def test_volumes(self) -> None:
         """Live, over moves, at boot; a host that others know to be down."""
-        self.cinder.VOLUME_CONNECTION_INFO = {'fake': VOLUME}
+        self.cinder.VOLUME_CONNECTION_INFO = {'fake': xapi_records.volume()}
         server = self.boot(self.one)
         self._attach_volume(server, VOLUME_ID)
         self.has_volume(server)
@@ -193,6 +214,70 @@ class ServicesTest(xapi_cloud.XapiCloudTestCase):
     def force_down(self, host: str, down: bool) -> None:
         (service,) = self.api.get_services(host=host, binary='nova-compute')
         self.api.put_service(service['id'], {'forced_down': down})
+
+    def test_networks(self) -> None:
+        """At boot, live and over a move: each port on its own network."""
+        neutron = fixtures.NeutronFixture
+        (internal,) = self.xapi.call('network.get_by_name_label', 'internal')
+        self.xapi.call(
+            'network.add_to_other_config',
+            internal,
+            vifs.NEUTRON,
+            neutron.network_1['id'],
+        )
+        self.flags(network_map={'physnet2/24': 'vlan100'}, group='accel_xapi')
+        self.restart_host('xen1')
+        one = {'internal': neutron.port_1['mac_address']}
+        both = {**one, 'vlan100': neutron.port_2['mac_address']}
+        server = self._create_server(
+            flavor_id=self.one,
+            image_uuid=self.image,
+            networks=[{'port': neutron.port_1['id']}],
+        )
+        self.assertEqual(one, self.macs(server))
+
+        # The other one is on a VLAN, which the map knows.
+        port = {
+            **neutron.port_2,
+            'network_id': neutron.network_2['id'],
+            'fixed_ips': [
+                {
+                    'ip_address': '192.168.140.2',
+                    'subnet_id': neutron.subnet_2['id'],
+                }
+            ],
+        }
+        self.neutron._networks[neutron.network_2['id']] = neutron.network_2
+        self.neutron._subnets[neutron.subnet_2['id']] = neutron.subnet_2
+        self.neutron._ports[port['id']] = port
+        self._attach_interface(server, port['id'])
+        self.assertEqual(both, self.macs(server))
+
+        self.start_host('xen2')
+        self._migrate_server(server)
+        self._confirm_resize(server)
+        self.assertEqual('xen2', self.host_of(server))
+        self.assertEqual(both, self.macs(server))
+        self.assert_invariants()
+        self._detach_interface(server, port['id'])
+        self.assertEqual(one, self.macs(server))
+        self._delete_server(server)
+        self.assert_invariants()
+        self.assert_nothing_left()
+
+    def macs(self, server: dict[str, ty.Any]) -> dict[str, str]:
+        """Network of XAPI -> address of the interface that is plugged in."""
+        found = [
+            self.xapi.call('VIF.get_record', ref)
+            for ref in self.machine(server)['VIFs']
+        ]
+        return {
+            self.xapi.call('network.get_name_label', vif['network']): vif[
+                'MAC'
+            ]
+            for vif in found
+            if vif['currently_attached']
+        }
 
     def test_evacuation(self) -> None:
         """Its host dies; its data on this host is lost, as nova has it."""
@@ -286,7 +371,7 @@ storage:
   shared: {type: nfs, size: 4096, default: yes}
 """
 WHOLE = f"""
-{RULES}
+{rules.K1_K180Q}
   radeon:
     kind: pci
     match: {{vendor_id: "1002", class: "03"}}

@@ -102,7 +102,7 @@ class Vifs:
         for ref, record in networks.items():
             if record['other_config'].get(NEUTRON) == neutron_id:
                 return ref
-        keys = _keys(_told(vif)) or _keys(_asked(context, neutron_id))
+        keys = self._keys(context, vif)
         for key in keys:
             wanted = self._mapping.get(key)
             if wanted is not None:
@@ -113,6 +113,25 @@ class Vifs:
             f'[accel_xapi]network_map, or {NEUTRON} in the other_config of '
             f'a network of XAPI'
         )
+
+    def _keys(
+        self, context: nova_context.RequestContext, vif: Vif
+    ) -> list[str]:
+        """Return the keys of the map that may name a port's network.
+
+        Neutron is asked where nova does not know enough. If it does not
+        answer, no network is guessed: that might be another tenant's.
+        """
+        physical, segment = _told(vif)
+        if not physical or (segment is None and self._is_cut(physical)):
+            physical, segment = _asked(context, vif['network']['id'])
+        if not physical:
+            return []
+        return [f'{physical}/{segment}', physical] if segment else [physical]
+
+    def _is_cut(self, physical: str) -> bool:
+        """Tell whether segments of a physical network are told apart."""
+        return any(key.startswith(f'{physical}/') for key in self._mapping)
 
     def attach(
         self,
@@ -166,13 +185,6 @@ def _asked(context: nova_context.RequestContext, network_id: str) -> _Place:
         found.get('provider:physical_network'),
         found.get('provider:segmentation_id'),
     )
-
-
-def _keys(place: _Place) -> list[str]:
-    physical, segment = place
-    if not physical:
-        return []
-    return [f'{physical}/{segment}', physical] if segment else [physical]
 
 
 def _named(wanted: str, networks: Networks) -> str:

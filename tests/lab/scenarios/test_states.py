@@ -13,6 +13,7 @@
 
 import copy
 import dataclasses
+import time
 import typing as ty
 
 import yaml
@@ -33,13 +34,13 @@ class StatesCase(base.Scenario):
 
     def setUp(self) -> None:
         super().setUp()
+        self.addCleanup(self._put_into_service)
         if self.CHANGES:
             self.addCleanup(self._reload, compute.WHITELIST)
             document = copy.deepcopy(yaml.safe_load(compute.WHITELIST))
             for rule, keys in self.CHANGES.items():
                 document['devices'][rule].update(keys)
             self._reload(yaml.safe_dump(document))
-        self.addCleanup(self._put_into_service)
 
     def _put_into_service(self) -> None:
         """Leave nothing behind that a later scenario would miss."""
@@ -117,36 +118,36 @@ class NotReadyTest(StatesCase):
     }
 
     def test_a_device_waits_for_a_word(self) -> None:
-        """What is known stays in service; what is new waits."""
-        self.addCleanup(self.agent.run, f'rm -f {_PREPARER}')
-        known = self.before['CUSTOM_A100']
+        """Until then, and until it is prepared, nobody gets it."""
         new = dataclasses.replace(
             self.card('a100-a'),
             name='new',
             bus=0xB0,
-            serial='NEW-01',
+            # Never seen, not even by an earlier run.
+            serial=f'NEW-{time.time_ns():x}',
             dsn='48b02d00000000fd',
             slot=91,
         )
-        self.replug(*self.cards, new)
-        process.wait_for(
-            'the new card', lambda: len(self.devices('a100')) > known, 120
-        )
         unit = f'sn:{new.serial}'
+        self.addCleanup(self.agent.run, f'rm -f {_PREPARER}')
+        self.replug(*self.cards, new)
+
+        def seen() -> bool:
+            return unit in [each['id'] for each in self.devices('a100')]
+
+        process.wait_for('the new card', seen, 120)
         self.assertEqual('not ready', self.state(unit))
-        servers = [self.boot(**base.GPU) for _ in range(known)]
-        for server in servers:
-            self.assertNotEqual([unit], self.claimed(server))
-        self.assertEqual(0, self.nova.free()['CUSTOM_A100'])
+        # The others were never prepared.
+        self.wait_free('CUSTOM_A100', 0)
         self.write_program(_PREPARER, 'exit 3')
         self.lab.compute.device('enable', unit, code=1)
         self.assertEqual(0, self.nova.free()['CUSTOM_A100'])
         self.write_program(_PREPARER, '[ $ACCEL_ACTION = prepare ]')
         self.lab.compute.device('enable', unit)
         self.wait_free('CUSTOM_A100', 1)
-        last = self.boot(**base.GPU)
-        self.assertEqual([unit], self.claimed(last))
-        self.delete(last, *servers)
+        server = self.boot(**base.GPU)
+        self.assertEqual([unit], self.claimed(server))
+        self.delete(server)
 
 
 class CleanTest(StatesCase):

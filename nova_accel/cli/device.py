@@ -118,7 +118,7 @@ def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
 
     try:
         if args.action == RESCAN:
-            return _tell(here, args, discover=True)
+            return _rescan(here, args)
         listed = here.wards()
         if args.action == LIST:
             return _show(args, listed)
@@ -136,7 +136,7 @@ def perform(here: 'visit.Visit', args: argparse.Namespace) -> int:
         return outcome.PROBLEM
     if args.dry_run or args.action != ENABLE:
         _report(args, ward, more, less)
-        return outcome.OK if args.dry_run else _tell(here, args)
+        return outcome.OK if args.dry_run else tell(here)
     with _patiently():
         failure, reasons = here.attend(ward.id, _ANSWER_SECONDS)
     _report(args, ward, more, less, reasons)
@@ -287,14 +287,13 @@ def _report(
         print(f'{ward.id}: nothing to change')
 
 
-def _tell(
-    here: 'visit.Visit', args: argparse.Namespace, discover: bool = False
-) -> int:
-    """Have nova-compute obey; 3 if it does not answer."""
-    if args.dry_run:
+def _rescan(here: 'visit.Visit', args: argparse.Namespace) -> int:
+    code = outcome.OK if args.dry_run else tell(here, discover=True)
+    if args.format == 'json':
+        document.dump({'ok': code == outcome.OK, 'dry_run': args.dry_run})
+    elif args.dry_run:
         print('nova-compute would look at all devices')
-        return outcome.OK
-    return tell(here, discover)
+    return code
 
 
 def tell(here: 'visit.Visit', discover: bool = False) -> int:

@@ -64,7 +64,9 @@ class PrepareTest(devices.UpkeepCase):
             self.traits_of(self.pool)
             | {f'CUSTOM_ACCEL_READY_{naming.short_id(second)}'},
         )
-        self.command('rescan')
+        dry = self.command('rescan', '--dry-run')
+        self.assertEqual((True, True), (dry['ok'], dry['dry_run']))
+        self.assertFalse(self.command('rescan')['dry_run'])
         self.run_periodic()
         self.settle()
         self.assertEqual(3, len(out.read_text().splitlines()))

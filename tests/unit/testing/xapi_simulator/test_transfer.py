@@ -165,7 +165,10 @@ class ImportTest(_TransferTestCase):
     def test_chunked(self):
         connection = self.connect()
         path = self.path('import_raw_vdi', self.vdi())
-        connection.request('PUT', path, iter([b'piece']), encode_chunked=True)
+        connection.putrequest('PUT', path)
+        connection.putheader('Transfer-Encoding', 'chunked')
+        # It answers before the first piece, and hangs up.
+        connection.endheaders()
         self.assertEqual(404, connection.getresponse().status)
         self.ends(
             'failure', 'INTERNAL_ERROR', 'Cannot handle encoding: chunked'

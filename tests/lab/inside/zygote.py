@@ -72,6 +72,15 @@ def load() -> None:
     gc.enable()
 
 
+def files() -> list[str]:
+    """Return the files that were read for what is loaded, in that order."""
+    found = []
+    for module in list(sys.modules.values()):
+        cached = getattr(module, '__cached__', None)
+        found.append(cached or getattr(module, '__file__', None))
+    return [name for name in found if name and os.path.exists(name)]
+
+
 def serve() -> ty.NoReturn:
     server = socket.socket(socket.AF_UNIX)
     if os.path.exists(SOCKET):

@@ -159,6 +159,15 @@ class MoveTest(xapi_driver.DriverTestCase):
             self.assertEqual(power_state.RUNNING, info.state)
         self.destroy(self.one)
 
+    def test_it_comes_from_another_hypervisor(self) -> None:
+        """Nova itself would send a server of libvirt here."""
+        theirs = '[{"type": "raw", "path": "/var/lib/nova/disk"}]'
+        error = self.assertRaises(
+            nova_exception.MigrationError, self.arrive, theirs, self.flavor()
+        )
+        self.assertIn('not of this XAPI pool', str(error))
+        self.assertEqual([], self.other.list_instance_uuids())
+
     def test_nothing_is_left_where_it_fails(self) -> None:
         info = self.leave(self.flavor())
         for message in ('import_raw_vdi', 'VBD.create', 'VM.start_on'):

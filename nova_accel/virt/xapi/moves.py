@@ -104,8 +104,17 @@ class Moves:
     def fill(
         self, instance: objects.Instance, disk_info: str, resize: bool
     ) -> _Fill:
-        """Return what copies the disks of a server to this host."""
+        """Return what copies the disks of a server to this host.
+
+        :raises MigrationError: it comes from a host of another hypervisor.
+        """
         found = jsonutils.loads(disk_info or '[]')
+        if any('vdi' not in each for each in found):
+            raise nova_exception.MigrationError(
+                reason=f'server {instance.uuid} comes from a host that is not '
+                f'of this XAPI pool; give its image the property '
+                f'img_hv_type, and it stays with its hypervisor'
+            )
 
         def fill(vm: str) -> None:
             for each in found:

@@ -83,7 +83,7 @@ class Manager:
         self._loose = memo.Memo(_loose)
         self._occupied = memo.Memo(_union)
         self._service = memo.Memo(_service)
-        self._places = memo.Memo(_places)
+        self._places = memo.Memo(place.places)
         self._followed = place.Followed()
         self._described = memo.Memo(_described)
         # What is wrong with devices, until Placement has been told.
@@ -181,7 +181,7 @@ class Manager:
     @property
     def places(self) -> place.Places:
         """Where each PCI function is that a server holds, by its unit."""
-        return self._places(self.now.index, self._held)
+        return self._places(self.now.offer, self._held)
 
     def moved(self, found: place.Places) -> bool:
         """Tell whether one is elsewhere than guests are defined with."""
@@ -849,12 +849,6 @@ def _remaps(known: Known) -> dict[str, tuple[str, str]]:
     traits = (trait for one in known.values() for trait in one.traits)
     found = filter(None, map(naming.read_remap, traits))
     return {old: (new, who) for old, new, who in found}
-
-
-def _places(
-    index: snapshot.Index, held: frozenset[inventory.Claim]
-) -> place.Places:
-    return place.places(index.offer, held)
 
 
 def _place(claim: inventory.Claim) -> tuple[str, str]:

@@ -38,13 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_format(parser)
 
 
+def cannot_look(reason: str) -> int:
+    """Say why, and return the exit code."""
+    outcome.complain(reason)
+    return CANNOT_LOOK
+
+
 def run(
     args: argparse.Namespace,
     action: Action,
     *,
     read_only: bool = True,
     seconds: int = SECONDS,
-    blind: collections.abc.Callable[[str], int] | None = None,
+    blind: collections.abc.Callable[[str], int] = cannot_look,
 ) -> int:
     """Visit this host and return what ``action`` returns of it.
 
@@ -65,13 +71,7 @@ def run(
         reason = str(error)
     except ImportError as error:
         reason = f'{error}; it needs nova, and runs beside it'
-    return (blind or cannot_look)(reason)
-
-
-def cannot_look(reason: str) -> int:
-    """Say why, and return the exit code."""
-    outcome.complain(reason)
-    return CANNOT_LOOK
+    return blind(reason)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@
 # under the License.
 """What tests of attach and detach need."""
 
+import collections.abc
 import typing as ty
 import uuid
 
@@ -32,6 +33,22 @@ from tests.functional import rules
 
 VGPU, NVME = 'VGPU', 'CUSTOM_NVME'
 _SPEC = invariant.SPEC
+
+_Step = ty.TypeVar('_Step')
+
+
+def each(
+    table: collections.abc.Iterable[_Step],
+    check: collections.abc.Callable[[_Step, bool], None],
+) -> None:
+    """Check what follows if a process dies before and after each step."""
+    for step in table:
+        for before in (True, False):
+            try:
+                check(step, before)
+            except Exception as e:
+                when = 'before' if before else 'after'
+                raise AssertionError(f'{when} {step!r}') from e
 
 
 class HotplugTestCase(moves.MoveTestCase):

@@ -26,6 +26,7 @@ from nova_accel.core import attachment
 from nova_accel import rpc
 
 from tests.functional import api
+from tests.functional import hotplug
 from tests.functional import rest
 from tests.functional import rules
 
@@ -311,20 +312,11 @@ class KilledTest(api.ApiTestCase):
                 yield
             self.wait_until(dead.is_set)
 
-    def each(self, table: tuple[Step, ...], check: ty.Any) -> None:
-        for step in table:
-            for before in (True, False):
-                try:
-                    check(step, before)
-                except Exception as e:
-                    when = 'before' if before else 'after'
-                    raise AssertionError(f'{when} {step[1]!r}') from e
-
     def test_of_an_attach(self) -> None:
-        self.each(ATTACH, self.check_attach)
+        hotplug.each(ATTACH, self.check_attach)
 
     def test_of_a_detach(self) -> None:
-        self.each(DETACH, self.check_detach)
+        hotplug.each(DETACH, self.check_detach)
 
     def check_attach(self, step: Step, before: bool) -> None:
         with self.killed(ATTACH, step, before):

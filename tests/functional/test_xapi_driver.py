@@ -183,18 +183,6 @@ class SpawnTest(xapi_driver.DriverTestCase):
         self.assert_nothing_left()
 
 
-# Every message on the way, refused, and its answer lost.
-STEPS = (
-    'VM.create',
-    'VDI.create',
-    'task.create',
-    'VBD.create',
-    'VGPU.create',
-    'VM.assert_can_boot_here',
-    'VM.start_on',
-)
-
-
 @ddt.ddt
 class UndoTest(xapi_driver.DriverTestCase):
     def attempt(self) -> objects.Instance:
@@ -203,7 +191,7 @@ class UndoTest(xapi_driver.DriverTestCase):
         self.assertRaises(exception.AccelError, self.spawn, server)
         return server
 
-    @ddt.data(*STEPS)
+    @ddt.data(*xapi_driver.STEPS)
     def test_refused(self, message: str) -> None:
         self.fault(message, error=['INTERNAL_ERROR', 'no'], times=0)
         self.attempt()
@@ -230,7 +218,7 @@ class UndoTest(xapi_driver.DriverTestCase):
             self.assert_nothing_left()
 
     # A task goes on when the session that has started it ends.
-    @ddt.data(*STEPS[:-1])
+    @ddt.data(*xapi_driver.STEPS[:-1])
     def test_a_session_ends_on_the_way(self, message: str) -> None:
         self.fault(message, error=['SESSION_INVALID', 'x'])
         server = self.server()
@@ -239,7 +227,7 @@ class UndoTest(xapi_driver.DriverTestCase):
         self.destroy(server)
         self.assert_nothing_left()
 
-    @ddt.data(*STEPS)
+    @ddt.data(*xapi_driver.STEPS)
     def test_the_service_dies_on_the_way(self, message: str) -> None:
         # What the process had begun is found by what it bears.
         self.fault(message, error=['INTERNAL_ERROR', 'no'])

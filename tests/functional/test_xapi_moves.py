@@ -42,15 +42,6 @@ LEAVING = (
     'VM.remove_from_other_config',
     'VM.add_to_other_config',
 )
-ARRIVING = (
-    'VM.create',
-    'VDI.create',
-    'task.create',
-    'VBD.create',
-    'VGPU.create',
-    'VM.assert_can_boot_here',
-    'VM.start_on',
-)
 
 
 @ddt.ddt
@@ -188,7 +179,7 @@ class MoveTest(xapi_driver.DriverTestCase):
         self.destroy(self.one, on=self.other)
         self.assert_nothing_left()
 
-    @ddt.data(*ARRIVING)
+    @ddt.data(*xapi_driver.STEPS)
     def test_the_service_dies_while_it_arrives(self, message: str) -> None:
         info = self.leave(self.flavor())
         self.fault(message, error=['INTERNAL_ERROR', 'no'])

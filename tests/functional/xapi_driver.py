@@ -43,6 +43,17 @@ from nova_accel.virt.xapi import machines
 MIB = 1 << 20
 GIB = 1 << 30
 
+# Every message on the way, refused, and its answer lost.
+STEPS = (
+    'VM.create',
+    'VDI.create',
+    'task.create',
+    'VBD.create',
+    'VGPU.create',
+    'VM.assert_can_boot_here',
+    'VM.start_on',
+)
+
 
 class Driver(driver.XapiDriver):
     """Servers have what the test says."""

@@ -35,7 +35,6 @@ import types
 
 import os_traits
 
-from nova_accel.core import device
 from nova_accel.core import identity
 from nova_accel.core.inventory import holdings
 from nova_accel.core.inventory import offering
@@ -371,10 +370,9 @@ def _is_spoken_of(offer: values.Offer, memory: values.KnownProvider) -> bool:
 
     One whose driver is gone is drained still when it is loaded again.
     """
-    withheld = (offer.ids.get(name) for name in _withheld(offer))
-    return memory.stable_id in withheld and any(
-        map(states.is_word, memory.traits)
-    )
+    if not any(map(states.is_word, memory.traits)):
+        return False
+    return memory.stable_id in map(offer.ids.get, offer.kept_back)
 
 
 def _is_disputed(offer: values.Offer, memory: values.KnownProvider) -> bool:
@@ -382,24 +380,15 @@ def _is_disputed(offer: values.Offer, memory: values.KnownProvider) -> bool:
 
     When it is offered, somebody has to remember that it is not that one.
     """
-    if not offer.withheld:
+    if not offer.kept_back:
         return False
     whose = {who[0] for t in memory.traits if (who := naming.read_who(t))}
     return any(
         naming.short_id(stable_id) not in whose
         and not whose.isdisjoint(map(naming.short_id, identity.carried(dev)))
-        for name, dev in _withheld(offer).items()
+        for name, dev in offer.kept_back.items()
         if (stable_id := offer.ids.get(name)) is not None
     )
-
-
-def _withheld(offer: values.Offer) -> dict[str, device.Device]:
-    """Return the devices that a rule names and that are not offered."""
-    return {
-        entry.device.name: entry.device
-        for entry in offer.withheld
-        if entry.rules
-    }
 
 
 def _makes(rule: whitelist.Rule, stable_id: str) -> bool:

@@ -157,6 +157,15 @@ class Offer:
         }
 
     @functools.cached_property
+    def kept_back(self) -> collections.abc.Mapping[str, device.Device]:
+        """Withheld devices that a rule names: ``Device.name`` -> it."""
+        return {
+            entry.device.name: entry.device
+            for entry in self.withheld
+            if entry.rules
+        }
+
+    @functools.cached_property
     def offered(self) -> frozenset[str]:
         """Short ids of the cards that are parts of a pool."""
         return frozenset(

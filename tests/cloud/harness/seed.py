@@ -75,9 +75,12 @@ def _grant_service(client: api.Api) -> None:
 
 def plant(client: api.Api, folder: pathlib.Path) -> Seed:
     image = guests.tiny_image(folder)
-    about = {'hw_disk_bus': 'sata', 'hw_machine_type': 'q35'}
-    # Else the scheduler would send some to the host on XAPI.
-    about['img_hv_type'] = 'qemu'
+    about = {
+        'hw_disk_bus': 'sata',
+        'hw_machine_type': 'q35',
+        # Else the scheduler would send some to the host on XAPI.
+        'img_hv_type': 'qemu',
+    }
     images = [client.upload(f'tiny{n}', image, **about) for n in ('', '-2')]
     raw = folder / 'empty.raw'
     raw.write_bytes(bytes(1 << 20))

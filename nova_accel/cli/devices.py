@@ -41,8 +41,9 @@ can be split into, and what the whitelist makes of them:
 
 A stable id says what it was made from: sn: the serial number in the vital
 product data (VPD), dsn: the Device Serial Number, which root alone can read,
-slot: the physical slot, path: the bridges above, pci: only the address, which
-changes when cards are added. Its provider in Placement is named after it.
+nvme: that of an NVMe drive, slot: the physical slot, path: the bridges above,
+pci: only the address, which changes when cards are added. Its provider in
+Placement is named after it.
 """
 EPILOG = """\
 examples:

@@ -35,6 +35,7 @@ HOST = 'host device'
 SOURCES = {
     'sn': 'serial',
     'dsn': 'serial (config space)',
+    'nvme': 'serial (NVMe)',
     'slot': 'slot',
     'path': 'path',
     'pci': 'address',

@@ -162,6 +162,11 @@ class HybridDomain(fakelibvirt.Domain):  # type: ignore[misc]
             shown._def = {**self._def, 'devices': devices}
         # The fixture leaves out what libvirt always says.
         xml: str = super(HybridDomain, shown).XMLDesc(flags)
+        for index, info in enumerate(shown._defined):
+            # Only those of libvirt's own making are numbered.
+            if info.get('alias', '').startswith('ua-'):
+                own = f"<alias name='hostdev{index}'/>"
+                xml = xml.replace(own, f"<alias name='{info['alias']}'/>")
         return _VF.sub(_VF_XML, xml).replace(
             "type='mdev' model", "type='mdev' managed='no' model"
         )

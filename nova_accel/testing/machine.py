@@ -40,6 +40,7 @@ _AVAILABLE = re.compile(
 )
 _KIND = re.compile(r"<capability type='(\w+)'")
 _PARENT = re.compile('<parent>(.*?)</parent>')
+_DRIVER_XML = '<driver><name>{}</name></driver>'
 _MDEV_XML = """<device>
   <name>{name}</name>
   <path>{path}/{uuid}</path>
@@ -103,6 +104,7 @@ class Machine:
         self._mdevs: dict[str, Mdev] = {}
         self._uuids: dict[str, str] = {}
         self._held: dict[str, dict[str, Mdev]] = {}
+        self._drivers: dict[str, str] = {}
         self._rendered: dict[str, str] = {}
         self._groups = 1000
         self._listeners: list[Listener] = []
@@ -170,6 +172,13 @@ class Machine:
             self._cards.count(found)
         self._tell(UPDATED, *found)
 
+    def bind(self, name: str, driver: str) -> None:
+        """Give a device another driver, as libvirt does for a guest."""
+        with self._lock:
+            self._drivers[name] = driver
+            self._rendered.pop(name, None)
+        self._tell(UPDATED, name)
+
     def unplug(self, *names: str) -> None:
         """Take devices out, with the mediated devices on them."""
         with self._lock:
@@ -178,6 +187,7 @@ class Machine:
                 self._lose(mdev)
             for name in names:
                 del self._xml[name], self._kinds[name]
+                self._drivers.pop(name, None)
                 self._functions.pop(name, None)
                 self._cards.remove(name)
             self._rendered.clear()
@@ -228,11 +238,15 @@ class Machine:
             return self._render_mdev(self._mdevs[name])
         if name not in self._xml:
             raise _missing(name)
+        xml = self._xml[name]
+        # The driver that formats them knows nothing of this one.
+        if name in self._drivers:
+            driver = _DRIVER_XML.format(self._drivers[name])
+            xml = xml.replace('</parent>', f'</parent>{driver}', 1)
         if not self._cards.offers(name):
-            return self._xml[name]
+            return xml
         return _AVAILABLE.sub(
-            lambda match: f'{match[1]}{self._available(name, match[2])}',
-            self._xml[name],
+            lambda match: f'{match[1]}{self._available(name, match[2])}', xml
         )
 
     def _render_mdev(self, mdev: Mdev) -> str:

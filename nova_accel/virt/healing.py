@@ -26,6 +26,7 @@ from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 
+from nova_accel.backends.libvirt import guest
 from nova_accel.core import attachment
 from nova_accel.core import device
 from nova_accel.core import inventory
@@ -170,3 +171,8 @@ def _write(source: etree._Element, address: str) -> None:
     at = device.PciAddress.parse(address)
     for part, digits in zip(_PARTS, (4, 2, 2, 1), strict=True):
         source.set(part, f'0x{getattr(at, part):0{digits}x}')
+    # Which of its drives this is now, the start says by itself.
+    hostdev = source.getparent().getparent()
+    alias = hostdev.find('alias')
+    if alias is not None and guest.is_named(alias.get('name', '')):
+        hostdev.remove(alias)

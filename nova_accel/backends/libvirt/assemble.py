@@ -11,9 +11,9 @@
 # under the License.
 """From the facts about one function to the ``Device`` that core knows.
 
-Stable ids come in this order: serial number (VPD, then Device Serial Number),
-physical slot, topological path, address. A virtual function takes its ids
-from its physical function.
+Stable ids come in this order: serial number (VPD, then Device Serial Number,
+then that of an NVMe drive), physical slot, topological path, address. A
+virtual function takes its ids from its physical function.
 """
 
 import collections.abc
@@ -28,6 +28,9 @@ _BRIDGE = re.compile(
 )
 
 
+_NVME = 'nvme'
+
+
 @dataclasses.dataclass(frozen=True)
 class Place:
     """Where a function sits, found out beside its own XML.
@@ -36,6 +39,7 @@ class Place:
     :ivar slot: name of the physical slot.
     :ivar subsystem: (vendor, product), '' where unknown.
     :ivar dsn: Device Serial Number, '' if there is none or nobody may read it.
+    :ivar drive: serial number of an NVMe drive, '' of anything else.
     """
 
     path: str = ''
@@ -43,6 +47,7 @@ class Place:
     subsystem: tuple[str, str] = ('', '')
     devname: str = ''
     dsn: str = ''
+    drive: str = ''
 
 
 def path(addresses: collections.abc.Sequence[device.PciAddress]) -> str:
@@ -85,11 +90,18 @@ def whole(
         place,
         ids=_ids(function, place),
         slot=place.slot,
-        serial=function.serial or place.dsn,
+        serial=function.serial or place.dsn or place.drive,
         path=place.path,
         dev_type=dev_type,
         models=models,
         mixed=mixed,
+    )
+
+
+def tells_as_drive(dev: device.Device) -> bool:
+    """Tell whether only the driver of a drive can read its serial number."""
+    return dev.dev_type != device.TYPE_VF and any(
+        stable_id.startswith(f'{_NVME}:') for stable_id in dev.ids
     )
 
 
@@ -130,9 +142,12 @@ def _ids(function: nodedev.Function, place: Place) -> tuple[str, ...]:
     # The functions of one card share its serial number and its slot.
     part = function.address.function
     suffix = f'.{part}' if part else ''
+    # Drives tell theirs now and then only: where nothing better is known.
+    drive = '' if function.serial or place.dsn else place.drive
     found = (
         ('sn', function.serial, suffix),
         ('dsn', place.dsn, suffix),
+        (_NVME, drive, suffix),
         ('slot', place.slot, suffix),
         ('path', place.path, ''),
         ('pci', str(function.address), ''),

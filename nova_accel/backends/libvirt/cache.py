@@ -31,6 +31,7 @@ from nova_accel import exception
 LOG = logging.getLogger(__name__)
 
 _NETWORK = '02'
+_NVME = '0108'
 
 
 class Cache:
@@ -47,6 +48,7 @@ class Cache:
         self._slots: dict[str, str] = {}
         self._serials: dict[device.PciAddress, str] = {}
         self._unsure: set[device.PciAddress] = set()
+        self._drives: dict[device.PciAddress, str] = {}
         self._places: dict[str, assemble.Place] = {}
         self._devices: dict[str, device.Device] = {}
         self._view = device.HostView()
@@ -110,6 +112,7 @@ class Cache:
         function = self._facts.function(name)
         if function is not None:
             self._serials.pop(function.address, None)
+            self._drives.pop(function.address, None)
         self._facts.remove(name)
         self._xml.pop(name, None)
 
@@ -132,6 +135,35 @@ class Cache:
         self._facts.stale.update(
             function.name for function in self._facts.functions()
         )
+
+    def listen(self) -> frozenset[device.PciAddress]:
+        """Read the serial numbers of drives about which something is new.
+
+        One without the kernel's driver is who it was.
+
+        :returns: those that were never heard and do not tell.
+        """
+        functions = map(self._facts.function, self._facts.stale)
+        drives = [one for one in functions if one and _is_drive(one)]
+        mute = set()
+        for drive in drives if self._files else ():
+            told = self._files.drive_serial(drive.address)
+            known = self._drives.get(drive.address)
+            if told and known != '':
+                self._drives[drive.address] = told
+            elif known is None and 'vfio' in drive.driver:
+                mute.add(drive.address)
+        return frozenset(mute)
+
+    def hear(
+        self, told: collections.abc.Mapping[device.PciAddress, str]
+    ) -> None:
+        """Take in what others tell of drives that do not.
+
+        Of whom nothing is told now, nothing is known for as long as it is
+        here: a device that is in use does not become another one.
+        """
+        self._drives.update(told)
 
     def view(self, settled: bool = False) -> device.HostView:
         """Return what is there now: the same object if nothing changed.
@@ -204,6 +236,7 @@ class Cache:
             subsystem=self._files.subsystem(address),
             devname=self._devname(function),
             dsn=self._serials.get(address, ''),
+            drive=self._drives.get(address, ''),
         )
 
     def _way(self, function: nodedev.Function) -> list[device.PciAddress]:
@@ -308,6 +341,10 @@ class Cache:
 
 def _is_virtual(function: nodedev.Function) -> bool:
     return function.physical is not None
+
+
+def _is_drive(function: nodedev.Function) -> bool:
+    return function.class_id.startswith(_NVME) and not _is_virtual(function)
 
 
 def _before_lending(

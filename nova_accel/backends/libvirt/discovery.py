@@ -20,6 +20,9 @@ an event                  one a device it names; for a new virtual
 nothing, no events        one: the list of names
 start, a new connection,  two to register for events, one for the list
 lost events, time is up   and one a device
+an NVMe drive that is     two, and one a guest
+seen first without its
+own driver
 ========================  ============================================
 """
 
@@ -214,12 +217,14 @@ class Discovery:
         if listing and not current.watching:
             source.read_new()
         source.read_outdated()
+        source.read_drives()
         self._view = source.known.view()
 
     def _resync(self, source: reader.Reader) -> None:
         before = self._changes
         quiet = not self._changing
         source.read_all()
+        source.read_drives()
         self._resync_at = self._clock() + self._interval
         quiet = quiet and before == self._changes and not self._changing
         self._view = source.known.view(

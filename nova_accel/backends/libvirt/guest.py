@@ -11,9 +11,14 @@
 # under the License.
 """What the definition of a guest says about its devices."""
 
+import contextlib
+
 from lxml import etree
 
 from nova_accel.core import device
+
+# As libvirt wants them that are not its own.
+_DRIVE = 'ua-accel-nvme-'
 
 _PATHS = (
     'devices/hostdev/source/address',
@@ -27,6 +32,34 @@ def parse(uuid: str, running: bool, xml: str) -> device.Guest:
     found = (address for path in _PATHS for address in root.iterfind(path))
     devices = frozenset(filter(None, map(_device, found)))
     return device.Guest(uuid, running, devices)
+
+
+def named(serial: str, function: int) -> str:
+    """Return the alias by which a guest's definition says which drive it has.
+
+    :param function: number of the function: each has an alias of its own.
+    """
+    return f'{_DRIVE}{function}-{serial.encode().hex()}'
+
+
+def is_named(alias: str) -> bool:
+    """Tell an alias that ``named`` made."""
+    return alias.startswith(_DRIVE)
+
+
+def drives(xml: str) -> dict[device.PciAddress, str]:
+    """Return address -> serial number of the drives of a running guest."""
+    found = {}
+    for hostdev in etree.fromstring(xml).iterfind('devices/hostdev'):
+        alias, address = map(hostdev.find, ('alias', 'source/address'))
+        name = '' if alias is None else str(alias.get('name'))
+        where = None if address is None else _device(address)
+        if where is None or not is_named(name):
+            continue
+        with contextlib.suppress(ValueError):
+            serial = bytes.fromhex(name.rpartition('-')[2]).decode()
+            found[device.PciAddress.parse(where)] = serial
+    return found
 
 
 def _device(address: etree._Element) -> str | None:

@@ -307,6 +307,13 @@ def _serial(vpd: etree._Element | None) -> str:
     if vpd is None:
         return ''
     path = "fields[@access='readonly']/serial_number"
-    serial = (vpd.findtext(path) or '').strip()
+    return real_serial(vpd.findtext(path) or '')
+
+
+def real_serial(text: str) -> str:
+    """Return a serial number without its padding, '' if it says nothing."""
+    serial = text.strip()
+    if not (serial.isascii() and serial.isprintable()):
+        return ''
     placeholder = serial.lower() in _NO_SERIAL or not serial.strip('0')
     return '' if placeholder else serial

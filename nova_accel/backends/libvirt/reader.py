@@ -17,6 +17,7 @@ import typing as ty
 
 from nova_accel.backends.libvirt import abi
 from nova_accel.backends.libvirt import cache
+from nova_accel.backends.libvirt import guest
 from nova_accel.backends.libvirt import session
 from nova_accel import exception
 
@@ -85,6 +86,23 @@ class Reader:
         """Read what something newer contradicts. Two round trips each."""
         for name in self.known.outdated():
             self._read(name)
+
+    def read_drives(self) -> None:
+        """Learn who the drives are that guests have.
+
+        No round trip, but for a drive that is seen for the first time and
+        does not tell: two, and one a guest.
+        """
+        mute = self.known.listen()
+        if not mute:
+            return
+        told = {
+            address: serial
+            for _uuid, running, xml in self.session.guests()
+            if running
+            for address, serial in guest.drives(xml).items()
+        }
+        self.known.hear({address: told.get(address, '') for address in mute})
 
     def _read(
         self, name: str, handle: ty.Any = None, again: bool = False

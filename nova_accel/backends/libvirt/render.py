@@ -18,7 +18,11 @@ works without nova.
 
 import typing as ty
 
+from lxml import etree
+
 from nova_accel.backends import base
+from nova_accel.backends.libvirt import assemble
+from nova_accel.backends.libvirt import guest
 
 if ty.TYPE_CHECKING:
     from nova.virt.libvirt import config as vconfig
@@ -47,10 +51,34 @@ def _pci(
     from nova.virt.libvirt import config as vconfig
 
     address = assignment.function.pci
-    hostdev = vconfig.LibvirtConfigGuestHostdevPCI()
+    hostdev = _drive(assignment) or vconfig.LibvirtConfigGuestHostdevPCI()
     hostdev.domain = f'{address.domain:04x}'
     hostdev.bus = f'{address.bus:02x}'
     hostdev.slot = f'{address.slot:02x}'
     hostdev.function = f'{address.function:x}'
     hostdev.managed = 'yes' if assignment.managed else 'no'
+    return hostdev
+
+
+def _drive(
+    assignment: base.Assignment,
+) -> 'vconfig.LibvirtConfigGuestHostdevPCI | None':
+    """Return a device that says which drive it is, None for anything else.
+
+    While the guest has it nobody can ask the drive itself.
+    """
+    drive = assignment.function
+    # A live migration takes aliases along, to a host with another drive.
+    if not assemble.tells_as_drive(drive) or assignment.live_migratable:
+        return None
+    from nova.virt.libvirt import config as vconfig
+
+    class Drive(vconfig.LibvirtConfigGuestHostdevPCI):  # type: ignore[misc]
+        def format_dom(self) -> etree._Element:
+            element = super().format_dom()
+            element.append(self._new_node('alias', name=self.alias))
+            return element
+
+    hostdev = Drive()
+    hostdev.alias = guest.named(drive.serial, drive.pci.function)
     return hostdev

@@ -24,6 +24,7 @@ import os
 import re
 
 from nova_accel.backends.libvirt import config_space
+from nova_accel.backends.libvirt import nodedev
 from nova_accel.core import device
 from nova_accel.core import upkeep
 
@@ -153,6 +154,19 @@ class Sysfs:
             for at, space in spaces.items()
             if len(space) > _PUBLIC
         }
+
+    def drive_serial(self, address: device.PciAddress) -> str:
+        """Return the serial number of an NVMe drive.
+
+        '' if it has none, or has not the kernel's driver, which alone can
+        read it.
+        """
+        where = f'bus/pci/devices/{address}/nvme'
+        told = (
+            nodedev.real_serial(self._read(f'{where}/{name}/serial'))
+            for name in sorted(self._list(where))
+        )
+        return next(filter(None, told), '')
 
     def _ask(self, addresses: list[str]) -> collections.abc.Mapping[str, str]:
         try:

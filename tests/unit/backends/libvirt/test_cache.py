@@ -12,6 +12,7 @@
 import dataclasses
 import os
 import pathlib
+import shutil
 
 import fixtures
 
@@ -352,3 +353,129 @@ class SerialTest(common.TestCase):
         self.put(SECOND, dataclasses.replace(GPU, class_id='060400'))
         self.assertEqual(f'dsn:{self.TEXT}.vf0', self.ids(virtual)[0])
         self.assertEqual([[FIRST]], self.asked)
+
+
+class DriveTest(common.TestCase):
+    """Serial numbers that only the driver of a drive can read."""
+
+    NVME = node_xml.Product('144d', 'a80a', '010802')
+
+    def setUp(self):
+        super().setUp()
+        self.root = self.useFixture(fixtures.TempDir()).path
+        self.cache = cache.Cache(sysfs.Sysfs(self.root))
+
+    def put(self, address=FIRST, driver='nvme', told='S64GNX0', **kwargs):
+        where = pathlib.Path(self.root, 'bus/pci/devices', address, 'nvme')
+        shutil.rmtree(where, ignore_errors=True)
+        if driver == 'nvme':
+            where.joinpath('nvme0').mkdir(parents=True)
+            where.joinpath('nvme0/serial').write_text(f'{told:20}\n')
+        product = dataclasses.replace(self.NVME, driver=driver)
+        xml = node_xml.function(address, product, **kwargs)
+        self.cache.put(node_xml.name_of(address), xml)
+
+    def look(self, told=None):
+        """Return addresses of those that do not tell, after a look."""
+        mute = self.cache.listen()
+        found = {at: (told or {}).get(str(at), '') for at in mute}
+        self.cache.hear(found)
+        self.view = self.cache.view()
+        return set(map(str, mute))
+
+    def drive(self, address=FIRST):
+        return common.by_address(self.view, address)
+
+    def assert_known(self, serial='S64GNX0'):
+        self.assertEqual(f'nvme:{serial}', self.drive().ids[0])
+        self.assertEqual(serial, self.drive().serial)
+
+    def assert_unknown(self):
+        self.assertTrue(self.drive().ids[0].startswith('path:'))
+        self.assertEqual('', self.drive().serial)
+
+    def test_it_comes_before_places(self):
+        self.put()
+        self.assertEqual(set(), self.look())
+        self.assert_known()
+        self.assertTrue(self.drive().ids[1].startswith('path:'))
+
+    def test_it_comes_after_what_all_may_read(self):
+        self.put(serial='42')
+        self.look()
+        self.assertEqual('sn:42', self.drive().ids[0])
+        self.assertNotIn('nvme:', ' '.join(self.drive().ids))
+        self.assertEqual('42', self.drive().serial)
+
+    def test_a_drive_that_is_lent_is_who_it_was(self):
+        self.put()
+        self.look()
+        self.put(driver='vfio-pci')
+        self.assertEqual(set(), self.look())
+        self.assert_known()
+        self.cache.recheck()
+        self.assertEqual(set(), self.look())
+        self.assert_known()
+
+    def test_its_guest_tells(self):
+        self.put(driver='vfio-pci')
+        self.assertEqual({FIRST}, self.look({FIRST: 'S64GNX0'}))
+        self.assert_known()
+        # Nobody is asked again.
+        self.cache.recheck()
+        self.assertEqual(set(), self.look())
+        self.assert_known()
+
+    def test_nobody_tells(self):
+        self.put(driver='vfio-pci')
+        self.assertEqual({FIRST}, self.look())
+        self.assert_unknown()
+        # It does not become another one when it comes back.
+        self.put()
+        self.cache.recheck()
+        self.assertEqual(set(), self.look())
+        self.assert_unknown()
+        self.cache.drop(node_xml.name_of(FIRST))
+        self.put()
+        self.look()
+        self.assert_known()
+
+    def test_another_drive_in_its_place(self):
+        self.put()
+        self.look()
+        self.put(told='S64GNX1')
+        self.cache.recheck()
+        self.look()
+        self.assert_known('S64GNX1')
+
+    def test_a_driver_that_comes_later(self):
+        self.put(driver='')
+        self.assertEqual(set(), self.look())
+        self.assert_unknown()
+        self.put()
+        self.look()
+        self.assert_known()
+
+    def test_numbers_that_say_nothing(self):
+        for told in ('', '0' * 20, 'n/a', 'S64\x07', 'Seriennr\u00e4'):
+            self.put(told=told)
+            self.cache.recheck()
+            self.assertEqual(set(), self.look())
+            self.assert_unknown()
+
+    def test_virtual_functions_have_that_of_their_drive(self):
+        virtual = '0000:3b:00.4'
+        self.put(virtual=[virtual])
+        self.put(virtual, driver='vfio-pci', physical=FIRST)
+        self.assertEqual(set(), self.look())
+        self.assertEqual('nvme:S64GNX0.vf0', self.drive(virtual).ids[0])
+
+    def test_other_devices_and_other_hosts_are_not_asked(self):
+        self.put(driver='vfio-pci')
+        self.cache = cache.Cache(sysfs.Sysfs(None))
+        self.put(driver='vfio-pci')
+        self.assertEqual(set(), self.look())
+        self.cache = cache.Cache(sysfs.Sysfs(self.root))
+        xml = node_xml.function(FIRST, _bound_to_vfio(GPU))
+        self.cache.put(node_xml.name_of(FIRST), xml)
+        self.assertEqual(set(), self.look())

@@ -64,6 +64,31 @@ class ParseTest(testtools.TestCase):
         self.assertEqual({MDEV}, guest.parse(UUID, True, XML).mdevs)
 
 
+class DrivesTest(testtools.TestCase):
+    AT = device.PciAddress.parse('0000:3b:1f.7')
+    SOURCE = '<source>\n        <address domain='
+
+    def drives(self, alias):
+        return guest.drives(
+            XML.replace(self.SOURCE, f"<alias name='{alias}'/>{self.SOURCE}")
+        )
+
+    def test_what_was_named(self):
+        for serial in ('S64GNX0', 'a b/<c>', 'x' * 20):
+            alias = guest.named(serial, 7)
+            self.assertTrue(guest.is_named(alias))
+            self.assertRegex(alias, '^ua-[a-zA-Z0-9_-]+$')
+            self.assertEqual({self.AT: serial}, self.drives(alias))
+
+    def test_each_function_has_a_name_of_its_own(self):
+        self.assertNotEqual(guest.named('S', 0), guest.named('S', 1))
+
+    def test_what_others_named(self):
+        for alias in ('hostdev0', 'ua-mine', 'ua-accel-nvme-0-xyz', ''):
+            self.assertEqual({}, self.drives(alias))
+        self.assertEqual({}, guest.drives(XML))
+
+
 class GuestsTest(testtools.TestCase):
     def setUp(self):
         super().setUp()

@@ -28,6 +28,7 @@ import logging
 import threading
 import types
 
+from nova_accel.backends import assigning
 from nova_accel.backends import base
 from nova_accel.core import adoption
 from nova_accel.core import blame
@@ -40,6 +41,7 @@ from nova_accel.core import naming
 from nova_accel.core import news
 from nova_accel.core import packing
 from nova_accel.core import place
+from nova_accel.core import recall
 from nova_accel.core import request
 from nova_accel.core import snapshot
 from nova_accel.core import states
@@ -51,7 +53,7 @@ from nova_accel.objects import vgpu_capabilities
 LOG = logging.getLogger(__name__)
 
 Claims = collections.abc.Iterable[inventory.Claim]
-Known = collections.abc.Mapping[str, inventory.KnownProvider]
+Known = recall.Known
 
 
 class Manager:
@@ -77,9 +79,9 @@ class Manager:
         self._announced: frozenset[inventory.Claim] = frozenset()
         # Units that no server holds and that a guest uses nonetheless.
         self._stuck: frozenset[inventory.Claim] = frozenset()
-        self._ids = memo.Memo(_ids_in_use)
-        self._who = memo.Memo(_who)
-        self._remaps = memo.Memo(_remaps)
+        self._ids = memo.Memo(recall.in_use)
+        self._who = memo.Memo(recall.who)
+        self._remaps = memo.Memo(recall.remaps)
         self._loose = memo.Memo(_loose)
         self._occupied = memo.Memo(_union)
         self._service = memo.Memo(_service)
@@ -429,7 +431,7 @@ class Manager:
         """
         for claim in claims:
             with contextlib.suppress(exception.DeviceUnavailable):
-                assignment = self._resolve(server, claim)
+                assignment = assigning.resolve(self.now, claim, server)
                 names = [str(assignment.function.address)]
                 if assignment.mdev_uuid:
                     names.append(assignment.mdev_uuid)
@@ -642,11 +644,11 @@ class Manager:
 
     def _find(self, server: str, claim: inventory.Claim) -> base.Assignment:
         try:
-            return self._resolve(server, claim)
+            return assigning.resolve(self.now, claim, server)
         except exception.DeviceUnavailable:
             # It may have come back since the last look.
             self._look(self.now.node)
-            return self._resolve(server, claim)
+            return assigning.resolve(self.now, claim, server)
 
     def _prepare(
         self, server: str, claim: inventory.Claim, assignment: base.Assignment
@@ -676,21 +678,16 @@ class Manager:
         """
         for claim in sorted(claims):
             with self._tolerated():
-                self._release(claim, self._resolve(server, claim))
+                self._release(
+                    claim, assigning.resolve(self.now, claim, server)
+                )
 
     def locate(self, unit: str) -> base.Assignment:
         """Find what serves a unit that nobody holds.
 
         :raises DeviceUnavailable: it is not offered here now.
         """
-        for rp, pool in self.now.index.pools.items():
-            for stock in pool.stocks:
-                if unit in stock.ids:
-                    claim = inventory.Claim(rp, stock.resource_class, unit)
-                    return self._resolve('-', claim)
-        raise exception.DeviceUnavailable(
-            device=unit, server='-', reason='it is not offered here now'
-        )
+        return assigning.locate(self.now, unit)
 
     def reset(self, assignment: base.Assignment) -> None:
         """Reset a PCI device that nobody holds.
@@ -752,7 +749,7 @@ class Manager:
                 return True
             LOG.info('Destroying %s: no server holds it', orphan.unit)
             try:
-                assignment = self._resolve('-', orphan)
+                assignment = assigning.resolve(self.now, orphan)
                 self._backend.release(assignment)
                 self._disown(assignment)
             except exception.DeviceUnavailable as e:
@@ -770,7 +767,7 @@ class Manager:
         :raises DeviceUnavailable: it is held or in use.
         """
         orphan = self.now.ours[mdev]
-        assignment = self._resolve('-', orphan)
+        assignment = assigning.resolve(self.now, orphan)
         if _place(orphan) in map(_place, self._held):
             raise exception.DeviceUnavailable(
                 device=mdev, server='-', reason='a server holds it'
@@ -785,36 +782,6 @@ class Manager:
         except exception.AccelError as e:
             LOG.warning('%s', e)
 
-    def _resolve(self, server: str, claim: inventory.Claim) -> base.Assignment:
-        """Find what serves a claim, listed in the whitelist or not."""
-        unit = inventory.read_unit(claim.unit)
-        function = self.now.offer.locate(unit) if unit else None
-        if unit is None or function is None:
-            raise exception.DeviceUnavailable(
-                device=claim.unit,
-                server=server,
-                reason='it is not in this host any more, or another one may '
-                'be in its place: nova-accel identify tells',
-            )
-        pool = self.now.index.pools.get(claim.provider)
-        vgpu = unit.is_vgpu
-        mdev_uuid = self.now.mdev_of(claim) if vgpu else None
-        return base.Assignment(
-            unit=claim.unit,
-            function=function,
-            mdev_uuid=mdev_uuid,
-            mdev_type=unit.part if vgpu else None,
-            managed=pool.rule.managed if pool else True,
-            adopted=mdev_uuid in self.now.adopted,
-            live_migratable=_is_live_migratable(pool, vgpu),
-        )
-
-
-def _is_live_migratable(pool: inventory.Pool | None, vgpu: bool) -> bool:
-    """Go by the rule; without a word of it, a vGPU is and no other device."""
-    said = pool.rule.live_migratable if pool else None
-    return vgpu if said is None else said
-
 
 def _service(
     node: inventory.Node,
@@ -823,32 +790,6 @@ def _service(
     faults: inventory.Faults,
 ) -> inventory.Service:
     return inventory.service(node, offer, known, faults)
-
-
-def _ids_in_use(
-    known: Known,
-    held: frozenset[inventory.Claim],
-    who: collections.abc.Mapping[str, str],
-    remaps: collections.abc.Mapping[str, tuple[str, str]],
-) -> identity.InUse:
-    """Stable ids that are never changed again."""
-    units = (inventory.read_unit(claim.unit) for claim in held)
-    claimed = frozenset(unit.device for unit in units if unit is not None)
-    ids = claimed.union(one.stable_id for one in known.values())
-    return identity.InUse(ids, claimed, who, remaps)
-
-
-def _who(known: Known) -> dict[str, str]:
-    """Return what Placement remembers of devices, by short id."""
-    traits = (trait for one in known.values() for trait in one.traits)
-    return dict(filter(None, map(naming.read_who, traits)))
-
-
-def _remaps(known: Known) -> dict[str, tuple[str, str]]:
-    """Return what operators have said of devices, by short id."""
-    traits = (trait for one in known.values() for trait in one.traits)
-    found = filter(None, map(naming.read_remap, traits))
-    return {old: (new, who) for old, new, who in found}
 
 
 def _place(claim: inventory.Claim) -> tuple[str, str]:

@@ -298,6 +298,8 @@ class Conf:
                 'my_ip': '127.0.0.1',
                 'service_down_time': 60,
                 'report_interval': 5,
+                # Else the first look for new hosts may be a minute away.
+                'periodic_fuzzy_delay': 0,
             },
             'oslo_concurrency': self._locks(),
             'keystone_authtoken': self._authtoken(),

@@ -74,9 +74,9 @@ class Client:
     def nova(self, method: str, path: str, **about: ty.Any) -> ty.Any:
         return _call(method, self._nova + path, _NOVA, **about)
 
-    def placement(self, path: str) -> Json:
+    def placement(self, path: str, method: str = 'GET') -> Json:
         url = self._placement + path
-        return ty.cast(Json, _call('GET', url, _PLACEMENT))
+        return ty.cast(Json, _call(method, url, _PLACEMENT))
 
     # Images and flavors
 
@@ -225,6 +225,9 @@ class Client:
         """Uuid -> name of every provider."""
         found = self.placement('/resource_providers')['resource_providers']
         return {one['uuid']: one['name'] for one in found}
+
+    def delete_provider(self, provider: str) -> None:
+        self.placement(f'/resource_providers/{provider}', 'DELETE')
 
     def inventories(self, provider: str) -> dict[str, Json]:
         path = f'/resource_providers/{provider}/inventories'

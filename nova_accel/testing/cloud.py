@@ -19,6 +19,7 @@ fakelibvirt. Our functional tests and the demo stand on it.
 import collections.abc
 import pathlib
 import tempfile
+import threading
 import time
 import typing as ty
 
@@ -198,6 +199,15 @@ class CloudTestCase(base.ServersTestBase):  # type: ignore[misc]
             self.context, server['id'], expected_attrs=['resources']
         )
         return sorted(tracker.claims_of(instance.resources))
+
+    def wait_until(self, happened: collections.abc.Callable[[], bool]) -> None:
+        """Wait for what nova does after its API has answered."""
+        waiting = threading.Event()
+        for _ in range(300):
+            if happened():
+                return
+            waiting.wait(0.1)
+        raise self.failureException('it did not happen')
 
     def hostdevs(self, host: str, server: dict[str, ty.Any]) -> list[str]:
         """Mdev uuids and PCI addresses in a server's domain."""

@@ -14,7 +14,7 @@
 Stock nova picks identifiers with ``set.pop()``, never tells the amount, and
 forgets a claim that is not yet saved whenever its periodic refills
 ``assigned_resources`` from the database. So the tracker of this process is
-given this class: the same object, four methods taught to ask the manager.
+given this class: the same object, some methods taught to ask the manager.
 
 All overridden private methods run under nova's compute resource semaphore.
 The signatures they rely on are pinned by tests/functional/test_seams.py.
@@ -262,6 +262,41 @@ class AccelResourceTracker(resource_tracker.ResourceTracker):  # type: ignore[mi
                 context, instance, *args, **kwargs
             )
             return _informed(claim, instance, call)
+
+    def update_usage(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        nodename: str,
+    ) -> None:
+        super().update_usage(context, instance, nodename)
+        if vm_states.allow_resource_removal(
+            vm_state=instance.vm_state, task_state=instance.task_state
+        ):
+            self._leave(context, instance, nodename)
+
+    @utils.synchronized(SEMAPHORE, fair=True)
+    def _leave(
+        self,
+        context: nova_context.RequestContext,
+        instance: objects.Instance,
+        nodename: str,
+    ) -> None:
+        """Release what a server holds that has come a moment ago.
+
+        Until the next periodic nova takes it for one on its way, and lets it
+        go without a look at what it holds.
+        """
+        if instance.uuid in self.tracked_instances or self.disabled(nodename):
+            return
+        held = self.accel.held & self._ours(claims_of(instance.resources))
+        servers = self.accel.picks
+        mine = [
+            c for c in held if servers.get(c, instance.uuid) == instance.uuid
+        ]
+        if mine:
+            self._release_assigned_resources(_resources(mine))
+            self._update(context.elevated(), self.compute_nodes[nodename])
 
     def hotplug_claim(
         self, instance: objects.Instance, wants: request.Amounts

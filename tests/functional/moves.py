@@ -11,8 +11,6 @@
 # under the License.
 """What tests of servers that move need."""
 
-import collections.abc
-import threading
 import typing as ty
 
 import fixtures
@@ -117,11 +115,3 @@ class MoveTestCase(cloud.CloudTestCase):
         self.computes.pop('host1')
         self.compute_rp_uuids.pop('host1')
         self.start_compute('host1', connection=connection)
-
-    def wait_until(self, happened: collections.abc.Callable[[], bool]) -> None:
-        waiting = threading.Event()
-        for _ in range(300):
-            if happened():
-                return
-            waiting.wait(0.1)
-        raise self.failureException('it did not happen')

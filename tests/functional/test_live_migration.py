@@ -168,6 +168,15 @@ class MoveTest(LiveMigrationTest):
         self.assertEqual([], self.mdevs('host2'))
         self.assert_invariants()
 
+    def test_deleted_at_once(self) -> None:
+        """No update passes: nova's tracker does not know it is there."""
+        self.migrate()
+        self._delete_server(self.server)
+        self.wait_until(lambda: not self.held('host2'))
+        self.assertEqual({}, self.usages('host2'))
+        self.assertEqual([], self.mdevs('host2'))
+        self.assert_invariants()
+
     def look(self, _domain: object) -> None:
         """Both hosts keep what the server holds there."""
         self.run_periodic()

@@ -61,8 +61,7 @@ class ResizeTest(moves.MoveTestCase):
 
     def test_confirmed(self) -> None:
         for amounts in STEPS:
-            # All hosts share it in nova's harness; the source asks for it.
-            self.flags(host=self.host_of(self.server))
+            self.be_asked_at(self.host_of(self.server))
             self.resize(amounts)
             self._confirm_resize(self.server)
             self.assert_has(amounts)
@@ -77,6 +76,33 @@ class ResizeTest(moves.MoveTestCase):
             self.assert_has(self.has)
             self.assertEqual(claims, self.claims(self.server))
             self.assertEqual(devices, self.hostdevs('host1', self.server))
+
+    def be_asked_at(self, host: str) -> None:
+        """All hosts share this in nova's harness; the source asks for it."""
+        self.flags(host=host)
+
+    def grow(self) -> None:
+        self.be_asked_at('host1')
+        wish = self.wish({'VGPU': 2, 'CUSTOM_A100': 1})
+        self._resize_server(self.server, wish)
+
+    def test_deleted_at_once(self) -> None:
+        """No update passes: nova's tracker takes it for a mover still."""
+        self.grow()
+        self._confirm_resize(self.server)
+        self._delete_server(self.server)
+        self.assert_nothing_held()
+
+    def test_deleted_undecided(self) -> None:
+        self.grow()
+        self._delete_server(self.server)
+        self.assert_nothing_held()
+
+    def test_offloaded_at_once(self) -> None:
+        self.grow()
+        self._confirm_resize(self.server)
+        self._shelve_server(self.server, expected_state='SHELVED_OFFLOADED')
+        self.assert_nothing_held()
 
     def resize(self, amounts: dict[str, int]) -> None:
         """Both the old and the new devices are the server's until then."""
@@ -165,6 +191,11 @@ class WholeCardTest(moves.MoveTestCase):
         self._resize_server(self.server, self.whole)
         self._revert_resize(self.server)
         self.assert_has('host1', 2, 2)
+
+    def test_its_host_dies_and_it_is_deleted(self) -> None:
+        self.evacuate_from_host1(self.server)
+        self._delete_server(self.server)
+        self.assert_nothing_held()
 
     def test_its_host_dies(self) -> None:
         self.evacuate_from_host1(self.server)

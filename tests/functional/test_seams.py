@@ -48,6 +48,13 @@ SIGNATURES = [
     (RT, '_claim_resources', 'self allocations', True, 'virt/tracker.py'),
     (
         RT,
+        'update_usage',
+        'self context instance nodename',
+        True,
+        'virt/tracker.py',
+    ),
+    (
+        RT,
         '_release_assigned_resources',
         'self resources',
         True,

@@ -27,5 +27,4 @@ FAULTS = {
     'not-released': 'what a server held stays held when it is deleted',
     'not-attached': 'a device is claimed and prepared, the guest never has it',
     'wrong-device': 'the guest gets another card than the one claimed',
-    'wrong-parent': 'a vGPU is made on another card than the one claimed',
 }

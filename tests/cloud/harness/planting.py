@@ -54,5 +54,4 @@ PLANTS: dict[str, collections.abc.Callable[[], None]] = {
     'not-released': not_released,
     'not-attached': not_attached,
     'wrong-device': lab_faults.wrong_device,
-    'wrong-parent': lab_faults.wrong_parent,
 }

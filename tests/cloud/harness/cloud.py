@@ -47,6 +47,8 @@ class Cloud:
         self.hypervisor = hypervisor.Hypervisor(about)
         # The pool of the hosts on XAPI; they have one.
         self.pool = process.Daemon('xapi', about.run / 'log')
+        # Placement by itself, while claims are counted.
+        self.rounds = process.Daemon('rounds', about.run / 'rounds')
         self.api = api.Api(about)
         self.hosts = {
             name: hosts.Host(about, self.services, self.hypervisor, name)
@@ -112,7 +114,7 @@ class Cloud:
         self._stop_all(
             [
                 *(self.services.stop, self.switch.stop),
-                *(self.hypervisor.stop, self.pool.stop),
+                *(self.hypervisor.stop, self.pool.stop, self.rounds.stop),
             ]
         )
 

@@ -134,7 +134,7 @@ class Rounds:
         self._about = box.settings
         self._folder = box.settings.run / 'rounds'
         self._url = box.settings.url('rounds')
-        self._daemon = process.Daemon('rounds', self._folder)
+        self._daemon = box.rounds
         self._local = threading.local()
 
     def play(self, variant: Variant, claimants: int, count: int) -> Row:

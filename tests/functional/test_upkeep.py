@@ -205,6 +205,42 @@ class HealthTest(devices.UpkeepCase):
         self.assertEqual(first, self.device_of(self.boot(self.one)))
         self.assert_invariants()
 
+    def test_its_driver_is_gone(self) -> None:
+        self.begin('health: {driver: [nvidia, vfio-pci], recover: auto}')
+        first, *_ = sorted(self.states())
+        for driver, state, reserved in (
+            ('nvidia', 'in service', 0),
+            ('nouveau', 'quarantined', 1),
+            ('vfio-pci', 'in service', 0),
+            ('', 'quarantined', 1),
+        ):
+            self.drive(first, driver)
+            self.look()
+            said = self.said(first)
+            self.assertEqual(state, said['state'], driver)
+            self.assertEqual((8, reserved), self.amounts())
+        self.assertEqual(
+            ['it is not bound to a driver that its rule allows'],
+            said['reasons'],
+        )
+        self.restart_compute_service('host1')
+        self.look()
+        self.assertEqual('quarantined', self.said(first)['state'])
+        self.drive(first, 'nvidia')
+        self.look()
+        self.assertEqual('in service', self.said(first)['state'])
+        self.assertEqual(first, self.device_of(self.boot(self.one)))
+        self.assert_invariants()
+
+    def drive(self, unit: str, driver: str) -> None:
+        """Bind a device to a driver, '' for none."""
+        self.write(unit)
+        link = self.root / 'bus/pci/devices' / self.said(unit)['address']
+        link = link / 'driver'
+        link.unlink(missing_ok=True)
+        if driver:
+            link.symlink_to(f'../../../drivers/{driver}')
+
     def let_its_link_fail(self, unit: str) -> None:
         self.write(unit, current_link_width='0', max_link_width='16')
         self.look()

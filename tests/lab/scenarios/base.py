@@ -22,7 +22,6 @@ import typing as ty
 
 import testtools
 
-from tests.lab.harness import client
 from tests.lab.harness import compute
 from tests.lab.harness import errors
 from tests.lab.harness import guests
@@ -77,7 +76,7 @@ class Scenario(testtools.TestCase):
         self.measured: dict[str, tuple[float, int]] = {}
         self.addCleanup(self._write_measured)
         self.before = self.nova.free()
-        self.known = self.nova.providers().keys()
+        self.exchanged = False
         self.addCleanup(self._leave_nothing)
 
     def _watch(self) -> None:
@@ -92,40 +91,22 @@ class Scenario(testtools.TestCase):
 
     def _leave_nothing(self) -> None:
         self.nova.clear()
-        self.replug(*self.hardware.cards)
+        if self.exchanged:
+            self._begin_anew()
         self.assert_all_free()
-        self._forget()
 
-    def _forget(self) -> None:
-        """Do as operators do with cards that will never come back.
+    def _begin_anew(self) -> None:
+        """Put the cards of before back, and let nobody miss the others.
 
-        While one is missed, a new one may have been put in its place.
+        As long as one is missed, a new one may have been put in its place.
         """
-        process.wait_for('the cards of before', self._all_known, 60, pause=1)
-        missed = self.nova.providers().keys() - self.known
-        for provider in missed:
-            self.nova.delete_provider(provider)
-        if missed:
-            self.lab.compute.reload(compute.WHITELIST)
-
-    def _all_known(self) -> bool:
-        """Tell whether exactly those are missed that were not there before.
-
-        Units alone may be as many as before without that.
-        """
-        try:
-            now = self.nova.providers().keys()
-            missed = {
-                provider
-                for provider in now
-                if 'CUSTOM_ACCEL_MISSING' in self.nova.traits(provider)
-            }
-        except client.Refused as exc:
-            # nova-compute may delete one while all are asked.
-            if exc.status != 404:
-                raise
-            return False
-        return self.known <= now and missed == now - self.known
+        if self.lab.compute.alive:
+            self.lab.compute.stop()
+        self.replug(*self.hardware.cards)
+        for provider in self.nova.providers():
+            if 'CUSTOM_ACCEL_MANAGED' in self.nova.traits(provider):
+                self.nova.delete_provider(provider)
+        self.lab.host.restart_compute()
 
     def assert_all_free(self) -> None:
         """No domain, no mediated device, no binding, all units free."""
@@ -160,6 +141,7 @@ class Scenario(testtools.TestCase):
 
     def replug(self, *cards: topology.Card) -> None:
         """Exchange the cards of the host; put back at the end."""
+        self.exchanged = True
         self.lab.host.replug(self.cards, cards)
         self.cards = cards
 

@@ -127,13 +127,16 @@ class Api:
             self.call('nova', 'POST', path, json=body)
         return made_id
 
+    def services(self, binary: str) -> list[dict[str, ty.Any]]:
+        """Services of nova that are up."""
+        found = self.get('nova', f'/os-services?binary={binary}')['services']
+        return [one for one in found if one['state'] == 'up']
+
     def beats(self) -> dict[str, str]:
         """Host of nova-compute -> when it was last heard of, if it is up."""
-        found = self.get('nova', '/os-services?binary=nova-compute')
         return {
             one['host']: one['updated_at'] or ''
-            for one in found['services']
-            if one['state'] == 'up'
+            for one in self.services('nova-compute')
         }
 
     def agents(self) -> list[dict[str, ty.Any]]:

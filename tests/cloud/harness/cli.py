@@ -79,7 +79,7 @@ def blame(about: settings.Settings, options: argparse.Namespace) -> int:
 def claim(about: settings.Settings, options: argparse.Namespace) -> int:
     """Let several claim the last unit, again and again; count winners."""
     with _up(about) as box:
-        return rounds.play(box, options.rounds, options.write)
+        return rounds.play(box, options.rounds, options.write, options.again)
 
 
 @contextlib.contextmanager
@@ -116,7 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     claims.set_defaults(run=claim)
     claims.add_argument('--rounds', type=int, default=1000, help='of each')
     claims.add_argument(
-        '--write', action='store_true', help='write the table of the manual'
+        '--write',
+        action='store_true',
+        help='complete the table of the manual to so many',
+    )
+    claims.add_argument(
+        '--again', action='store_true', help='begin that table anew'
     )
     return parser
 

@@ -79,12 +79,15 @@ class Cloud:
             )
             for job in jobs:
                 job.result()
-        self._say('database, message bus, switch and libvirtd run')
-        self._start_pool()
+        self._say('database, switch and libvirtd run')
         self.services.wait_web('keystone')
-        self.services.start_agent()
         seed.catalog(self.api, self.settings)
+        self._start_pool()
+        self.services.start_workers()
+        self.services.wait_web('nova')
+        self._wait_conductor()
         self.start_hosts()
+        self.services.nest.stop()
         self.services.wait()
         self._say('all APIs answer')
         planted = seed.plant(self.api, self.settings.run / 'guests')
@@ -163,7 +166,7 @@ class Cloud:
         fault: str = '',
     ) -> None:
         for name in names:
-            self.hosts[name].start(self.services.env, kind, fault)
+            self.hosts[name].start(kind, fault)
 
     def wait_hosts(
         self,
@@ -188,7 +191,10 @@ class Cloud:
                 not nodes or self._offered(names)
             )
 
-        process.wait_for('fresh heartbeat of each host', fresh, _READY)
+        # Each look costs nova-api more than a wait does.
+        process.wait_for(
+            'fresh heartbeat of each host', fresh, _READY, pause=0.5
+        )
 
     def _offered(self, names: collections.abc.Collection[str]) -> bool:
         found = self.api.get('nova', '/os-hypervisors/detail')
@@ -225,6 +231,14 @@ class Cloud:
             ),
             env=self.services.env,
         )
+
+    def _wait_conductor(self) -> None:
+        """Hosts that ask before it listens ask again after ten seconds."""
+
+        def known() -> bool:
+            return bool(self.api.services('nova-conductor'))
+
+        self.api.wait('nova-conductor', known, _READY)
 
     def _wait_agent(self) -> None:
         def alive() -> bool:

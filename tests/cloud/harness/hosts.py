@@ -11,13 +11,13 @@
 # under the License.
 """nova-compute: one on real libvirt and QEMU, the others made up."""
 
-import collections.abc
 import dataclasses
 import pathlib
 import typing as ty
 
 from tests.cloud.harness import conf
 from tests.cloud.harness import hypervisor
+from tests.cloud.harness import nest
 from tests.cloud.harness import services
 from tests.cloud.harness import settings
 from tests.lab.harness import process
@@ -115,12 +115,7 @@ class Host:
         self._machine = machine
         self.daemon = process.Daemon(f'compute-{name}', cloud.run / 'log')
 
-    def start(
-        self,
-        env: collections.abc.Mapping[str, str],
-        kind: str = REAL,
-        fault: str = '',
-    ) -> None:
+    def start(self, kind: str = REAL, fault: str = '') -> None:
         """Start it.
 
         :param kind: of its driver: one that works, or one of the others.
@@ -136,7 +131,7 @@ class Host:
             *(fault or '-', self.name, self.about.node or '-'),
             *('--config-file', str(file)),
         ]
-        self.daemon.start(words, env=env)
+        self._control.launch(self.daemon, words, nest.NOVA)
 
     def _configure(self, kind: str) -> pathlib.Path:
         folder = self._cloud.run / self.name

@@ -21,7 +21,9 @@ import collections.abc
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import pathlib
+import re
 import threading
 import uuid
 
@@ -48,6 +50,11 @@ _HEADERS = {
     'OpenStack-API-Version': 'placement 1.39',
 }
 _WORKERS = max(CLAIMANTS)
+# Rounds after which the table is written
+_AT_ONCE = 100
+_LINE = re.compile(
+    r'(.*?) +(\d+) +(\d+) +(\d+) \([\d.]+ %\) +(\d+) +(\d+) +(\d+)'
+)
 # What an operator can set -> our name of it
 _RETRY = {'allocation_conflict_retry_count': 1}
 # For the connections of these rounds alone: the cloud has the same MariaDB.
@@ -76,8 +83,8 @@ class Row:
 
     :ivar placement: rounds in which Placement let more than one win.
     :ivar most: winners of the worst round.
-    :ivar node: rounds in which the node did.
     :ivar none: rounds that nobody won at Placement; all may try again.
+    :ivar node: rounds in which the node let more than one win.
     """
 
     variant: str
@@ -85,8 +92,8 @@ class Row:
     rounds: int = 0
     placement: int = 0
     most: int = 0
-    node: int = 0
     none: int = 0
+    node: int = 0
 
     def add(self, winners: int, kept: int) -> None:
         self.rounds += 1
@@ -137,21 +144,20 @@ class Rounds:
         self._daemon = box.rounds
         self._local = threading.local()
 
-    def play(self, variant: Variant, claimants: int, count: int) -> Row:
-        row = Row(variant.name, claimants)
+    def play(self, row: Row, count: int) -> None:
+        """Play some more rounds of a row."""
         node = Node()
-        barrier = threading.Barrier(claimants)
-        with concurrent.futures.ThreadPoolExecutor(claimants) as pool:
+        barrier = threading.Barrier(row.claimants)
+        with concurrent.futures.ThreadPoolExecutor(row.claimants) as pool:
             for _ in range(count):
                 provider = self._provider()
                 asks = [
                     pool.submit(self._ask, barrier, provider)
-                    for _ in range(claimants)
+                    for _ in range(row.claimants)
                 ]
                 answers = [ask.result() for ask in asks]
                 winners = [consumer for consumer, won in answers if won]
                 row.add(len(winners), node.decide(winners))
-        return row
 
     @contextlib.contextmanager
     def serving(self, variant: Variant) -> collections.abc.Iterator[None]:
@@ -260,20 +266,50 @@ def table(rows: collections.abc.Iterable[Row]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def play(box: cloud.Cloud, count: int, write: bool) -> int:
+def known_rows() -> list[Row]:
+    """Read the table back: what earlier runs came to."""
+    text = TABLE.read_text() if TABLE.exists() else ''
+    return [
+        Row(found[1], *map(int, found.groups()[1:]))
+        for line in text.splitlines()
+        if (found := _LINE.fullmatch(line))
+    ]
+
+
+def play(
+    box: cloud.Cloud, count: int, write: bool, again: bool = False
+) -> int:
     """Play rounds in every variant with every number of claimants.
 
+    :param count: of each; those in the table of the manual count.
+    :param write: write that table, now and then on the way.
+    :param again: begin it anew.
     :returns: 1 if a device was given to two servers.
     """
-    rows: list[Row] = []
+    rows = _rows([] if again or not write else known_rows())
     game = Rounds(box)
     for variant in VARIANTS:
+        open_ = [
+            row
+            for row in rows
+            if row.variant == variant.name and row.rounds < count
+        ]
+        if not open_:
+            continue
         with game.serving(variant):
-            for claimants in CLAIMANTS:
-                rows.append(game.play(variant, claimants, count))
-                print(table(rows[-1:]).splitlines()[1], flush=True)
-                if write:
-                    # What is measured stays, whatever happens next.
-                    TABLE.write_text(table(rows))
+            for row in open_:
+                while row.rounds < count:
+                    game.play(row, min(_AT_ONCE, count - row.rounds))
+                    if write:
+                        # What is measured stays, whatever happens next.
+                        TABLE.write_text(table(rows))
+                print(table([row]).splitlines()[1], flush=True)
     print(f'\n{table(rows)}')
     return int(any(row.node for row in rows))
+
+
+def _rows(known: collections.abc.Iterable[Row]) -> list[Row]:
+    """A row for everything there is to measure, in order."""
+    found = {(row.variant, row.claimants): row for row in known}
+    wanted = itertools.product((one.name for one in VARIANTS), CLAIMANTS)
+    return [found.get(one, Row(*one)) for one in wanted]

@@ -21,6 +21,7 @@ import typing as ty
 import requests
 
 from tests.cloud.harness import conf
+from tests.cloud.harness import nest
 from tests.cloud.harness import settings
 from tests.lab.harness import database
 from tests.lab.harness import process
@@ -35,6 +36,11 @@ _WEB = {
     'nova': 'nova.wsgi.osapi_compute',
     'accelerators': 'nova_accel.api.wsgi',
 }
+_FAMILIES = {
+    **dict.fromkeys(('nova', 'accelerators'), nest.NOVA),
+    **dict.fromkeys(('conductor', 'scheduler'), nest.NOVA),
+    **dict.fromkeys(('neutron', 'neutron-rpc', 'ovs-agent'), nest.NEUTRON),
+}
 # What answers a GET of the root without credentials
 _WELCOME = (200, 300)
 
@@ -45,6 +51,7 @@ class Services:
     def __init__(self, cloud: settings.Settings) -> None:
         self._cloud = cloud
         self.conf = conf.Conf(cloud)
+        self.nest = nest.Nest(cloud)
         self._logs = cloud.run / 'log'
         self.database = database.Database(cloud, cloud.run / 'database')
         self._rabbit = database.Rabbit(cloud, cloud.run / 'rabbitmq')
@@ -81,20 +88,22 @@ class Services:
     # Life
 
     def start(self) -> None:
-        """Start all; those that need each other wait for each other."""
+        """Start the database, the message bus and what answers HTTP."""
         self.conf.write()
         self._rabbit.start()
+        self.nest.start(self.env)
         self._start_database()
         for name in _WEB:
             self._start_web(name)
+
+    def start_workers(self) -> None:
+        """Start what works for them, as soon as the message bus is there."""
         self._rabbit.wait(_READY)
-        neutron = ('neutron.conf', 'ml2.ini')
-        self._start('neutron-rpc', 'neutron-rpc-server', neutron)
         self._start('conductor', 'nova-conductor', ('nova.conf',))
         self._start('scheduler', 'nova-scheduler', ('nova.conf',))
-
-    def start_agent(self) -> None:
-        """Start what configures Open vSwitch for neutron."""
+        files = ('neutron.conf', 'ml2.ini')
+        self._start('neutron-rpc', 'neutron-rpc-server', files)
+        # It configures Open vSwitch for neutron.
         files = ('neutron.conf', 'openvswitch.ini')
         self._start('ovs-agent', 'neutron-openvswitch-agent', files)
 
@@ -109,6 +118,7 @@ class Services:
                 pool.submit(one.stop) for one in self.daemons.values()
             ]:
                 done.result()
+        self.nest.stop()
         self._rabbit.stop()
         self.database.daemon.stop()
 
@@ -134,7 +144,7 @@ class Services:
         words = [self._cloud.tool(program)]
         for file in files:
             words += ['--config-file', self.conf.file(file)]
-        self.daemons[name].start(words, env=self.env)
+        self.launch(self.daemons[name], words, _FAMILIES[name])
 
     def _start_web(self, name: str) -> None:
         command = [
@@ -145,7 +155,20 @@ class Services:
             *('-b', f'127.0.0.1:{self._cloud.port(name)}'),
             f'{_WEB[name]}:application',
         ]
-        self.daemons[name].start(command, env=self.env)
+        family = _FAMILIES.get(name, nest.OTHERS)
+        self.launch(self.daemons[name], command, family)
+
+    def launch(
+        self,
+        daemon: process.Daemon,
+        words: collections.abc.Sequence[str],
+        family: str,
+    ) -> None:
+        """Start a Python program: from the nest, as long as there is one."""
+        if self.nest.daemon.pid is None:
+            daemon.start(words, env=self.env)
+        else:
+            self.nest.bear(family, daemon, words)
 
     def wait_web(self, name: str) -> None:
         process.wait_for(

@@ -139,7 +139,8 @@ class Rabbit:
         self._epmd.start([epmd], env=self._env)
         # The one in sbin would change the user.
         server = '/usr/lib/rabbitmq/bin/rabbitmq-server'
-        self.daemon.start([server], env=self._env)
+        # Everybody waits for it, and it is the slowest.
+        self.daemon.start([server], env=self._env, nice=-5)
 
     def wait(self, patience: float = 90) -> None:
         process.wait_for('RabbitMQ', self._answers, patience, self.daemon)

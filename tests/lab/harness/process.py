@@ -88,9 +88,11 @@ class Daemon:
                 cwd=self.log.parent,
                 start_new_session=True,
             )
-        self._file.write_text(
-            json.dumps({'pid': child.pid, 'born': _born(child.pid)})
-        )
+        self.adopt(child.pid)
+
+    def adopt(self, pid: int) -> None:
+        """Take a process that leads a group of its own."""
+        self._file.write_text(json.dumps({'pid': pid, 'born': _born(pid)}))
 
     @property
     def pid(self) -> int | None:

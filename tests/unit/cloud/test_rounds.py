@@ -37,3 +37,8 @@ class TableTest(testtools.TestCase):
 
     def test_no_round(self) -> None:
         self.assertIn('0 (0.0 %)', rounds.table([rounds.Row('defaults', 2)]))
+
+    def test_the_table_of_the_manual_is_read_back(self) -> None:
+        rows = rounds.known_rows()
+        self.assertEqual(9, len(rows))
+        self.assertEqual(rounds.TABLE.read_text(), rounds.table(rows))

@@ -46,8 +46,8 @@ _FAMILIES = {
     NOVA: (
         *('nova.cmd.compute', 'nova.cmd.conductor', 'nova.cmd.scheduler'),
         *('nova.api.openstack.compute', 'nova.api.openstack.wsgi_app'),
-        *('nova.compute.manager', 'nova.conductor.manager'),
-        *('nova.scheduler.manager', 'nova_accel.virt.drivers'),
+        # No manager: how often it does what is read when it is imported.
+        'nova_accel.virt.drivers',
     ),
     NEUTRON: (
         *('neutron.cmd.server', 'neutron.server.api'),

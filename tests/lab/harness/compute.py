@@ -166,7 +166,7 @@ class Compute:
                 'force_raw_images': 'false',
                 'resume_guests_state_on_host_boot': 'true',
                 'shutdown_timeout': 3,
-                'update_resources_interval': 20,
+                'update_resources_interval': settings.UPDATE_INTERVAL,
                 'service_down_time': 30,
                 # It is up when it has reported once.
                 'report_interval': 2,

@@ -38,6 +38,8 @@ _SERVICES = (
 _FIRST_PORT = 23100
 # In the machine: how many round trips to libvirt nova-compute has made.
 CALLS = '/run/libvirt-calls'
+# Seconds from one look of nova-compute at its devices to the next
+UPDATE_INTERVAL = 20
 
 
 def default_state() -> pathlib.Path:

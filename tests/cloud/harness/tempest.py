@@ -33,9 +33,9 @@ from tests.lab.harness import errors
 _CONCURRENCY = os.environ.get('NOVA_ACCEL_JOBS', '2')
 _HANGS = 3600
 # Tests of one batch: what a run that is cut short has to do again.
-_BATCH = 20
+BATCH = 20
 # A run with a time limit: smaller ones, and so much longer for the last.
-_SHORT = 8
+SHORT = 8
 _GRACE = 180
 # What stands for a class whose preparation failed or skipped it
 _SET_UP = re.compile(r'setUpClass \((.*)\)')
@@ -97,14 +97,17 @@ class Tempest:
         return settle(names, found)
 
     def batches(
-        self, names: collections.abc.Sequence[str], until: float | None = None
+        self,
+        names: collections.abc.Sequence[str],
+        until: float | None = None,
+        size: int = BATCH,
     ) -> collections.abc.Iterator[list[Result]]:
         """Run tests in their order, some at a time.
 
         :param until: of ``time.monotonic``; no batch begins after it, and
             none takes much longer.
         """
-        for batch in batches(names, _BATCH if until is None else _SHORT):
+        for batch in batches(names, size):
             left = _HANGS if until is None else until - time.monotonic()
             if left < 0:
                 return
@@ -163,7 +166,7 @@ def _watch(
 
 
 def batches(
-    names: collections.abc.Sequence[str], size: int = _BATCH
+    names: collections.abc.Sequence[str], size: int = BATCH
 ) -> collections.abc.Iterator[list[str]]:
     """Part a list of tests; those of one class stay together.
 

@@ -149,7 +149,9 @@ def run(box: cloud.Cloud, choice: Choice, minutes: float | None) -> int:
     names = selected(choice, program.names(choice.regex))
     if not names:
         raise errors.LabError(f'no test is like {choice.regex}')
-    results = [one for batch in program.batches(names, until) for one in batch]
+    size = tempest.BATCH if until is None else tempest.SHORT
+    batches = program.batches(names, until, size)
+    results = [one for batch in batches for one in batch]
     heard = {one.name for one in results}
     left = [name for name in names if name not in heard]
     if left:

@@ -12,12 +12,10 @@
 """The Python environment that every service of the cloud runs in."""
 
 import hashlib
-import os
 import pathlib
 
 from tests.cloud.harness import settings
 from tests.lab.harness import environment
-from tests.lab.harness import process
 
 _LISTS = (
     'requirements.txt',
@@ -34,25 +32,17 @@ def ensure(cloud: settings.Settings) -> None:
     theirs = _Stamp(cloud.venv / 'complete', 'constraints.txt', *_LISTS)
     ours = _Stamp(cloud.venv / 'ours', 'setup.cfg')
     if not theirs.holds():
-        if not (cloud.venv / 'bin' / 'python').exists():
-            process.run('/usr/bin/python3', '-m', 'venv', str(cloud.venv))
         constraints = cloud.state / 'constraints.txt'
         constraints.write_text(_constraints())
         lists = [word for name in _LISTS for word in ('-r', _path(name))]
         libvirt = f'libvirt-python=={environment.libvirt_version()}'
-        _install(cloud, '-c', str(constraints), *lists, libvirt)
+        environment.install(
+            cloud.venv, '-c', str(constraints), *lists, libvirt
+        )
         theirs.set()
     if not ours.holds():
-        _install(cloud, '--no-deps', '-e', _path('.'))
+        environment.install(cloud.venv, '--no-deps', '-e', _path('.'))
         ours.set()
-
-
-def _install(cloud: settings.Settings, *what: str) -> None:
-    env = {**os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1'}
-    # What the services import at each start is compiled once, here.
-    env.pop('PYTHONDONTWRITEBYTECODE', None)
-    pip = (cloud.tool('python'), '-m', 'pip', 'install', '-q')
-    process.run(*pip, '--prefer-binary', *what, timeout=900, env=env)
 
 
 def _path(name: str) -> str:

@@ -45,19 +45,9 @@ def ensure(lab: settings.Settings) -> None:
     """
     if is_complete(lab):
         return
-    if not (lab.venv / 'bin' / 'python').exists():
-        process.run('/usr/bin/python3', '-m', 'venv', str(lab.venv))
-    env = {**os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1'}
-    pip = (lab.tool('python'), '-m', 'pip', 'install', '-q')
-    process.run(*pip, 'uv', timeout=300, env=env)
     libvirt = f'libvirt-python=={libvirt_version()}'
     wants = (*_REQUIREMENTS, libvirt, '-e', str(settings.REPOSITORY))
-    try:
-        _install_fast(lab, wants)
-    except errors.LabError as exc:
-        # It does not know what pip has been told: another index, say.
-        print(f'lab: pip has to install, which takes longer: {exc}')
-        process.run(*pip, *wants, timeout=900, env=env)
+    install(lab.venv, *wants)
     _compile_loaded(lab)
 
 
@@ -100,12 +90,29 @@ def _stamp(lab: settings.Settings) -> pathlib.Path:
     return lab.venv / 'complete'
 
 
-def _install_fast(lab: settings.Settings, wants: tuple[str, ...]) -> None:
-    process.run(
-        *(lab.tool('uv'), 'pip', 'install', '-q', '--no-cache'),
-        *('--python', lab.tool('python'), *wants),
-        timeout=600,
-    )
+def install(venv: pathlib.Path, *wants: str) -> None:
+    """Install packages, compiled when they are first imported.
+
+    :param venv: made if there is none.
+    :param wants: as pip takes them.
+    """
+    python = str(venv / 'bin' / 'python')
+    if not os.path.exists(python):
+        process.run('/usr/bin/python3', '-m', 'venv', str(venv))
+    env = {**os.environ, 'PIP_DISABLE_PIP_VERSION_CHECK': '1'}
+    pip = (python, '-m', 'pip', 'install', '-q')
+    try:
+        process.run(*pip, 'uv', timeout=300, env=env)
+        process.run(
+            *(str(venv / 'bin' / 'uv'), 'pip', 'install', '-q', '--no-cache'),
+            *('--python', python, *wants),
+            timeout=600,
+        )
+    except errors.LabError as exc:
+        # It does not know what pip has been told: another index, say.
+        print(f'pip has to install, which takes longer: {exc}')
+        env.pop('PYTHONDONTWRITEBYTECODE', None)
+        process.run(*pip, '--prefer-binary', *wants, timeout=900, env=env)
 
 
 def libvirt_version() -> str:

@@ -28,9 +28,10 @@ _PLACES = {
     '/run/libvirt': 'run',
     '/etc/libvirt': 'etc',
     '/var/lib/libvirt': 'lib',
-    '/var/cache/libvirt': 'cache',
     '/var/log/libvirt': 'log',
 }
+# What QEMU can do; libvirt asks it for seconds, and again if it changes.
+_CACHE = '/var/cache/libvirt'
 _LIBVIRTD_CONF = """
 unix_sock_group = "root"
 unix_sock_rw_perms = "0700"
@@ -68,6 +69,10 @@ class Hypervisor:
 
     def __init__(self, cloud: settings.Settings) -> None:
         self.folder = cloud.run / 'libvirt'
+        self._places = {
+            **{place: self.folder / ours for place, ours in _PLACES.items()},
+            _CACHE: cloud.state / 'libvirt-cache',
+        }
         self.daemon = process.Daemon('libvirtd', self.folder)
 
     @property
@@ -80,8 +85,8 @@ class Hypervisor:
 
         :param env: of the tools that libvirt runs, ovs-vsctl for one.
         """
-        for ours in _PLACES.values():
-            (self.folder / ours).mkdir(parents=True)
+        for ours in self._places.values():
+            ours.mkdir(parents=True, exist_ok=True)
         (self.folder / 'etc' / 'libvirtd.conf').write_text(
             textwrap.dedent(_LIBVIRTD_CONF)
         )
@@ -91,11 +96,10 @@ class Hypervisor:
         table = self.folder / 'places'
         table.write_text(
             ''.join(
-                f'{place} {self.folder / ours}\n'
-                for place, ours in _PLACES.items()
+                f'{place} {ours}\n' for place, ours in self._places.items()
             )
         )
-        for place in _PLACES:
+        for place in self._places:
             # Debian's package makes them, but for /run.
             if not place.startswith('/run'):
                 os.makedirs(place, exist_ok=True)

@@ -47,7 +47,8 @@ _FAMILIES = {
         *('nova.cmd.compute', 'nova.cmd.conductor', 'nova.cmd.scheduler'),
         *('nova.api.openstack.compute', 'nova.api.openstack.wsgi_app'),
         # No manager: how often it does what is read when it is imported.
-        'nova_accel.virt.drivers',
+        *('nova_accel.virt.drivers', 'vif_plug_ovs.ovs'),
+        'oslo_messaging._drivers.impl_rabbit',
     ),
     NEUTRON: (
         *('neutron.cmd.server', 'neutron.server.api'),

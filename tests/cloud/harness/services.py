@@ -88,16 +88,19 @@ class Services:
     # Life
 
     def start(self) -> None:
-        """Start the database, the message bus and what answers HTTP."""
+        """Start the database, the message bus, keystone, placement and glance.
+
+        For the others the nest needs some seconds more.
+        """
         self.conf.write()
         self._rabbit.start()
         self.nest.start(self.env)
         self._start_database()
-        for name in _WEB:
-            self._start_web(name)
+        self._start_webs(nest.OTHERS)
 
-    def start_workers(self) -> None:
-        """Start what works for them, as soon as the message bus is there."""
+    def start_rest(self) -> None:
+        """Start nova and neutron; their workers need the message bus."""
+        self._start_webs(nest.NOVA, nest.NEUTRON)
         self._rabbit.wait(_READY)
         self._start('conductor', 'nova-conductor', ('nova.conf',))
         self._start('scheduler', 'nova-scheduler', ('nova.conf',))
@@ -145,6 +148,11 @@ class Services:
         for file in files:
             words += ['--config-file', self.conf.file(file)]
         self.launch(self.daemons[name], words, _FAMILIES[name])
+
+    def _start_webs(self, *families: str) -> None:
+        for name in _WEB:
+            if _FAMILIES.get(name, nest.OTHERS) in families:
+                self._start_web(name)
 
     def _start_web(self, name: str) -> None:
         command = [

@@ -19,6 +19,7 @@ each imports what one family shares; and a service begins as a fork of that.
 """
 
 import collections.abc
+import contextlib
 import importlib
 import json
 import os
@@ -178,9 +179,9 @@ def _settle(log: str) -> None:
 
 
 def _run(words: list[str]) -> None:
-    import setproctitle
-
-    setproctitle.setproctitle(' '.join(words))
+    # What ps shows; neutron brings the package.
+    with contextlib.suppress(ImportError):
+        importlib.import_module('setproctitle').setproctitle(' '.join(words))
     if words[1:2] == ['-m']:
         sys.argv[1:] = words[3:]
         runpy.run_module(words[2], run_name='__main__', alter_sys=True)
